@@ -1,0 +1,502 @@
+//! The changes to russh 0.65.1, each an exact text that must be found `times` times.
+//!
+//! 1. Flow control on consumption. The library gives the peer its window back when data arrives.
+//!    Then only the bounded queue of a channel holds a fast sender, by blocking the task of the
+//!    whole connection; two connections coupled by a relay block each other for good. Here the
+//!    window comes back when the reader has taken the data (`credit.rs`), so that at most one
+//!    window per channel is ever queued and the connection's task does not block on it.
+//! 2. A writer that waits for the window of a channel is told when the channel is gone. As
+//!    published it waits for ever.
+//! 3. A channel that we closed first is forgotten, and its reader told, when the peer closes too.
+//! 4. A request that the library does not know reaches the channel, and can be sent:
+//!    `eow@openssh.com` (without it `ssh host yes | head -1` does not end) and `break`.
+
+pub(crate) struct Change {
+    pub(crate) file: &'static str,
+    pub(crate) times: usize,
+    pub(crate) old: &'static str,
+    pub(crate) new: &'static str,
+}
+
+const fn once(file: &'static str, old: &'static str, new: &'static str) -> Change {
+    Change { file, times: 1, old, new }
+}
+
+const fn twice(file: &'static str, old: &'static str, new: &'static str) -> Change {
+    Change { file, times: 2, old, new }
+}
+
+#[rustfmt::skip]
+pub(crate) const CHANGES: &[Change] = &[
+    // --- The channel: its credit, shared through what both ends already share.
+    once("channels/mod.rs", "mod channel_ref;", "mod credit;\npub(crate) use credit::Credit;\nmod channel_ref;"),
+    once("channels/mod.rs",
+"    value: Arc<Mutex<u32>>,
+    notifier: Arc<Notify>,
+",
+"    value: Arc<Mutex<u32>>,
+    notifier: Arc<Notify>,
+    pub(crate) credit: Arc<Credit>,
+"),
+    once("channels/mod.rs",
+"            value: Arc::new(Mutex::new(initial)),
+            notifier,
+",
+"            value: Arc::new(Mutex::new(initial)),
+            notifier,
+            credit: Credit::new(),
+"),
+    once("channels/mod.rs",
+"pub struct ChannelReadHalf {
+    pub(crate) receiver: Receiver<ChannelMsg>,
+",
+"pub struct ChannelReadHalf {
+    pub(crate) receiver: Receiver<ChannelMsg>,
+    pub(crate) credit: Arc<Credit>,
+"),
+    once("channels/mod.rs",
+"impl ChannelReadHalf {
+",
+"impl Drop for ChannelReadHalf {
+    fn drop(&mut self) {
+        // What nobody will read counts as taken: the peer must not wait for it.
+        self.receiver.close();
+        while let Ok(msg) = self.receiver.try_recv() {
+            self.credit.take(&msg);
+        }
+    }
+}
+
+impl ChannelReadHalf {
+"),
+    once("channels/mod.rs",
+"        self.receiver.recv().await
+",
+"        let msg = self.receiver.recv().await?;
+        self.credit.take(&msg);
+        Some(msg)
+"),
+    once("channels/mod.rs",
+"ChannelReadHalf { receiver: rx }",
+"ChannelReadHalf { receiver: rx, credit: window_size.credit.clone() }"),
+    once("channels/io/rx.rs",
+"                Some(msg) => (msg, 0),
+",
+"                Some(msg) => {
+                    self.channel.borrow_mut().credit.take(&msg);
+                    (msg, 0)
+                }
+"),
+    once("client/mod.rs",
+"                    window_size_ref.grow(window_size).await;
+",
+"                    window_size_ref.grow(window_size).await;
+                    let credit = window_size_ref.credit.clone();
+"),
+    once("client/mod.rs", "ChannelReadHalf { receiver }", "ChannelReadHalf { receiver, credit }"),
+    once("server/session.rs",
+"                    window_size_ref.grow(window_size).await;
+",
+"                    window_size_ref.grow(window_size).await;
+                    let credit = window_size_ref.credit.clone();
+"),
+    once("server/session.rs", "ChannelReadHalf { receiver }", "ChannelReadHalf { receiver, credit }"),
+
+    // --- The session's end of the channel.
+    once("channels/channel_ref.rs",
+"    pub(crate) fn window_size(&self)",
+"    /// Queues `msg` for the reader. Takes precedence over the sender's own `send`.
+    pub(crate) async fn send(
+        &self,
+        msg: ChannelMsg,
+    ) -> Result<(), tokio::sync::mpsc::error::SendError<ChannelMsg>> {
+        let queued = self.sender.send(msg).await;
+        if let Err(unread) = &queued {
+            self.window_size.credit.take(&unread.0);
+        }
+        queued
+    }
+
+    pub(crate) fn window_size(&self)"),
+    once("channels/channel_ref.rs",
+"impl std::ops::Deref for ChannelRef {",
+"impl Drop for ChannelRef {
+    fn drop(&mut self) {
+        // The session has forgotten the channel, or is gone itself.
+        self.window_size.credit.close();
+        self.window_size.notifier.notify_one();
+    }
+}
+
+impl std::ops::Deref for ChannelRef {"),
+
+    // --- The window: only subtracted on receipt, and no more than was granted. A channel without a
+    //     reading half (opened through `Session`, read in callbacks) is topped up as published.
+    once("session.rs",
+"        data: &[u8],
+        target: u32,
+    ) -> Result<bool, crate::Error> {
+",
+"        data: &[u8],
+        target: u32,
+        has_reader: bool,
+    ) -> Result<bool, crate::Error> {
+"),
+    once("session.rs",
+"            // Ignore extra data.
+            // https://tools.ietf.org/html/rfc4254#section-5.2
+            if data.len() as u32 <= channel.sender_window_size {
+                channel.sender_window_size -= data.len() as u32;
+            }
+            if channel.sender_window_size < target / 2 {
+",
+"            channel.sender_window_size = channel
+                .sender_window_size
+                .checked_sub(data.len() as u32)
+                .ok_or(crate::Error::Inconsistent)?;
+            if !has_reader && channel.sender_window_size < target / 2 {
+"),
+    once("session.rs",
+"    fn flush_channel(
+",
+"    /// Tells the peer of what the readers have taken since.
+    pub(crate) fn return_credit(
+        &mut self,
+        refs: &HashMap<ChannelId, crate::channels::ChannelRef>,
+    ) -> Result<(), crate::Error> {
+        for (id, channel_ref) in refs {
+            let Some(channel) = self.channels.get_mut(id) else {
+                continue;
+            };
+            let Some(amount) = channel_ref.window_size().credit.due() else {
+                continue;
+            };
+            channel.sender_window_size = channel.sender_window_size.saturating_add(amount);
+            push_packet!(self.write, {
+                self.write.push(msg::CHANNEL_WINDOW_ADJUST);
+                channel.recipient_channel.encode(&mut self.write)?;
+                amount.encode(&mut self.write)?;
+            });
+        }
+        Ok(())
+    }
+
+    /// A channel request without answer, of a name the library does not know.
+    pub(crate) fn other_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        data: &[u8],
+    ) -> Result<(), crate::Error> {
+        if let Some(channel) = self.channels.get(&channel) {
+            push_packet!(self.write, {
+                self.write.push(msg::CHANNEL_REQUEST);
+                channel.recipient_channel.encode(&mut self.write)?;
+                name.encode(&mut self.write)?;
+                0u8.encode(&mut self.write)?;
+                self.write.extend_from_slice(data);
+            });
+        }
+        Ok(())
+    }
+
+    fn flush_channel(
+"),
+
+    // --- Receipt, on both sides. Data of no length carries nothing, and a stream would take it for
+    //     its end.
+    once("server/encrypted.rs",
+"                let target = self.target_window_size;
+",
+"                let target = self.target_window_size;
+                if data.is_empty() {
+                    return Ok(());
+                }
+                let has_reader = self
+                    .channels
+                    .get(&channel_num)
+                    .map(|chan| chan.window_size().credit.attach(&self.credit, self.common.config.window_size))
+                    .is_some();
+"),
+    once("server/encrypted.rs",
+"enc.adjust_window_size(channel_num, &data, target)?",
+"enc.adjust_window_size(channel_num, &data, target, has_reader)?"),
+    twice("client/encrypted.rs",
+"                let target = self.common.config.window_size;
+",
+"                let target = self.common.config.window_size;
+                if data.is_empty() {
+                    return Ok(());
+                }
+                let has_reader = self
+                    .channels
+                    .get(&channel_num)
+                    .map(|chan| chan.window_size().credit.attach(&self.credit, target))
+                    .is_some();
+"),
+    twice("client/encrypted.rs",
+"enc.adjust_window_size(channel_num, &data, target)?",
+"enc.adjust_window_size(channel_num, &data, target, has_reader)?"),
+
+    // --- The session's loop gives the window back when a reader wakes it. Held back by `flush`
+    //     while keys are exchanged, like every other message of a channel.
+    once("server/session.rs",
+"    pub(crate) target_window_size: u32,
+",
+"    pub(crate) target_window_size: u32,
+    pub(crate) credit: Arc<tokio::sync::Notify>,
+"),
+    once("server/mod.rs",
+"        target_window_size: common.config.window_size,
+",
+"        target_window_size: common.config.window_size,
+        credit: Arc::default(),
+"),
+    once("server/session.rs",
+"                () = &mut rekey_timer => {
+",
+"                () = self.credit.notified() => {
+                    if let Some(ref mut enc) = self.common.encrypted {
+                        enc.return_credit(&self.channels)?;
+                    }
+                }
+                () = &mut rekey_timer => {
+"),
+    once("client/mod.rs",
+"    target_window_size: u32,
+    pending_reads",
+"    target_window_size: u32,
+    credit: Arc<tokio::sync::Notify>,
+    pending_reads"),
+    once("client/mod.rs",
+"            target_window_size,
+            priority_sender,
+",
+"            target_window_size,
+            credit: Arc::default(),
+            priority_sender,
+"),
+    once("client/mod.rs",
+"                () = &mut rekey_timer => {
+",
+"                () = self.credit.notified() => {
+                    if let Some(ref mut enc) = self.common.encrypted {
+                        enc.return_credit(&self.channels)?;
+                    }
+                }
+                () = &mut rekey_timer => {
+"),
+
+    // --- A rekey of ours may find one window of every channel on its way, not of one channel.
+    once("server/mod.rs",
+"2 * u64::from(session.common.config.window_size)",
+"2 * u64::from(session.common.config.window_size) * (session.channels.len() as u64 + 1)"),
+    once("client/mod.rs",
+"2 * u64::from(session.common.config.window_size)",
+"2 * u64::from(session.common.config.window_size) * (session.channels.len() as u64 + 1)"),
+
+    // --- A writer never waits for the window of a channel that is gone.
+    once("channels/mod.rs",
+"    async fn reserve_writable_chunk(",
+"    /// Completes when the peer has closed the channel or the connection is gone, also while
+    /// messages are still queued for the reader.
+    pub async fn closed(&self) {
+        self.window_size.credit.closed().await
+    }
+
+    /// Sends a channel request without answer whose name the library does not know.
+    pub async fn other_request(&self, name: String, data: Bytes) -> Result<(), Error> {
+        self.send_msg(ChannelMsg::OtherRequest { name, data }).await
+    }
+
+    async fn reserve_writable_chunk("),
+    once("channels/mod.rs",
+"            let mut window_size = self.window_size.value.lock().await;
+            let writable = (self.max_packet_size as usize)
+",
+"            let mut window_size = self.window_size.value.lock().await;
+            if self.window_size.credit.is_closed() {
+                self.window_size.notifier.notify_one();
+                return Err(Error::SendError);
+            }
+            let writable = (self.max_packet_size as usize)
+"),
+    once("channels/mod.rs",
+"            self.window_size.subscribe(),
+            self.max_packet_size,
+",
+"            self.window_size.subscribe(),
+            self.window_size.credit.clone(),
+            self.max_packet_size,
+"),
+    once("channels/mod.rs",
+"                self.write_half.window_size.subscribe(),
+                self.write_half.max_packet_size,
+",
+"                self.write_half.window_size.subscribe(),
+                self.write_half.window_size.credit.clone(),
+                self.write_half.max_packet_size,
+"),
+    once("channels/io/mod.rs", "use crate::{Channel,", "use super::Credit;\nuse crate::{Channel,"),
+    once("channels/io/tx.rs",
+"use super::ChannelMsg;
+",
+"use super::{ChannelMsg, Credit};
+"),
+    once("channels/io/tx.rs",
+"    max_packet_size: u32,
+    ext: Option<u32>,
+}
+",
+"    credit: Arc<Credit>,
+    max_packet_size: u32,
+    ext: Option<u32>,
+}
+"),
+    once("channels/io/tx.rs",
+"        window_size_notification: Arc<Notify>,
+        max_packet_size: u32,
+",
+"        window_size_notification: Arc<Notify>,
+        credit: Arc<Credit>,
+        max_packet_size: u32,
+"),
+    once("channels/io/tx.rs",
+"            window_size_fut: None,
+            max_packet_size,
+",
+"            window_size_fut: None,
+            credit,
+            max_packet_size,
+"),
+    once("channels/io/tx.rs",
+"        let send_fut = if let Some(x) = self.send_fut.as_mut() {
+            x
+        } else {
+            let (msg, writable)",
+"        if self.credit.is_closed() {
+            self.notify.notify_one();
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                \"channel closed\",
+            )));
+        }
+        let send_fut = if let Some(x) = self.send_fut.as_mut() {
+            x
+        } else {
+            let (msg, writable)"),
+
+    // --- The peer's answer to a close of ours.
+    once("server/encrypted.rs",
+"                if !self.common.is_established_channel(channel_num) {
+                    return Ok(());
+                }
+                if let Some(ref mut enc) = self.common.encrypted {
+                    // Reply with",
+"                if !self.common.is_established_channel(channel_num) {
+                    if self.common.encrypted.as_ref().is_some_and(|enc| !enc.channels.contains_key(&channel_num))
+                        && let Some(chan) = self.channels.remove(&channel_num)
+                    {
+                        let _ = chan.send(ChannelMsg::Close).await;
+                    }
+                    return Ok(());
+                }
+                if let Some(ref mut enc) = self.common.encrypted {
+                    // Reply with"),
+    once("client/encrypted.rs",
+"                if !self.common.is_established_channel(channel_num) {
+                    return Ok(());
+                }
+                if let Some(ref mut enc) = self.common.encrypted {
+                    // The CHANNEL_CLOSE message",
+"                if !self.common.is_established_channel(channel_num) {
+                    if self.common.encrypted.as_ref().is_some_and(|enc| !enc.channels.contains_key(&channel_num))
+                        && let Some(chan) = self.channels.remove(&channel_num)
+                    {
+                        let _ = chan.send(ChannelMsg::Close).await;
+                    }
+                    return Ok(());
+                }
+                if let Some(ref mut enc) = self.common.encrypted {
+                    // The CHANNEL_CLOSE message"),
+
+    // --- Requests the library does not know. They are answered as published (with a refusal),
+    //     except `break` (RFC 4335), which the relay passes on.
+    once("channels/mod.rs",
+"    OpenFailure(ChannelOpenFailure),
+}
+",
+"    OpenFailure(ChannelOpenFailure),
+    /// A request of a name the library does not know; `data` is what follows `want_reply`.
+    OtherRequest {
+        name: String,
+        data: Bytes,
+    },
+}
+"),
+    once("server/encrypted.rs",
+"                        warn!(\"unknown channel request {x}\");
+                        self.channel_failure(channel_num)?;
+",
+"                        debug!(\"unknown channel request {x}\");
+                        if x == \"break\" {
+                            self.channel_success(channel_num)?;
+                        } else {
+                            self.channel_failure(channel_num)?;
+                        }
+                        let mut data = vec![0; r.remaining_len()];
+                        map_err!(r.read(&mut data))?;
+                        if let Some(chan) = self.channels.get(&channel_num) {
+                            let _ = chan
+                                .send(ChannelMsg::OtherRequest { name: req_type, data: data.into() })
+                                .await;
+                        }
+"),
+    once("server/session.rs",
+"            Msg::Channel(id, ChannelMsg::WindowAdjusted { new_size }) => {
+",
+"            Msg::Channel(id, ChannelMsg::OtherRequest { name, data }) => {
+                if let Some(ref mut enc) = self.common.encrypted {
+                    enc.other_request(id, &name, &data)?;
+                }
+            }
+            Msg::Channel(id, ChannelMsg::WindowAdjusted { new_size }) => {
+"),
+    once("client/encrypted.rs",
+"                        info!(\"Unknown channel request {req:?} {wants_reply:?}\",);
+",
+"                        debug!(\"Unknown channel request {req:?} {wants_reply:?}\",);
+                        if let Some(chan) = self.channels.get(&channel_num) {
+                            let data = Bytes::copy_from_slice(r);
+                            let _ = chan.send(ChannelMsg::OtherRequest { name: req, data }).await;
+                        }
+"),
+    once("client/mod.rs",
+"            Msg::Channel(id, ChannelMsg::Close) => self.close(id)?,
+",
+"            Msg::Channel(id, ChannelMsg::OtherRequest { name, data }) => {
+                if let Some(ref mut enc) = self.common.encrypted {
+                    enc.other_request(id, &name, &data)?;
+                }
+            }
+            Msg::Channel(id, ChannelMsg::Close) => self.close(id)?,
+"),
+
+    // --- This package has another name; the identification the library announces stays.
+    once("server/mod.rs", "env!(\"CARGO_PKG_NAME\")", "\"russh\""),
+    once("client/mod.rs", "env!(\"CARGO_PKG_NAME\")", "\"russh\""),
+
+    // --- The library's own unit tests build a session by hand.
+    once("server/encrypted.rs",
+"            target_window_size: config.window_size,
+",
+"            target_window_size: config.window_size,
+            credit: Arc::default(),
+"),
+    once("server/session.rs",
+"            target_window_size: config.window_size,
+",
+"            target_window_size: config.window_size,
+            credit: Arc::default(),
+"),
+];
