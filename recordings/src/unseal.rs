@@ -1,0 +1,505 @@
+//! The sealed stream, read and judged. The format is in [`crate::seal`].
+//!
+//! A stream is complete, truncated, or damaged, and damage has a file, a frame and a byte offset.
+//! [`survey`] needs no key and finds accidents; [`Opened`] has the key and believes nothing that
+//! does not authenticate. Blocking.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hpke::{Deserializable as _, OpModeR};
+use ring::aead::{Aad, LessSafeKey, Nonce};
+use ring::digest;
+use zeroize::Zeroizing;
+
+use crate::keys::{self, KeyId, PrivateKey};
+use crate::seal::{
+    Chain, FRAME_HEAD, HpkeAead, Kdf, MAGIC, MARK, MAX_CIPHERTEXT, MAX_HEADER, MAX_PLAIN, Position,
+    StreamHeader, frame_head, info,
+};
+use crate::storage::{SessionId, Storage, StorageError, file_name};
+
+/// How a stream that holds together ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its last frame is marked as last.
+    Complete,
+    /// It was cut; so many bytes of an unfinished frame follow what stands.
+    Truncated { torn_bytes: u64 },
+}
+
+/// Something that no cut explains.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{file}`, {place}, byte {offset}: {damage}")]
+pub struct Fault {
+    pub file: String,
+    pub place: Place,
+    /// Where the opening or frame begins in the file.
+    pub offset: u64,
+    pub damage: Damage,
+}
+
+/// Which part of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Opening,
+    Frame(u64),
+    AfterLastFrame,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opening => f.write_str("opening"),
+            Self::Frame(number) => write!(f, "frame {number}"),
+            Self::AfterLastFrame => f.write_str("after the last frame"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    #[error("this is not a sealed stream of version 1")]
+    NotAStream,
+    #[error("its header cannot be read")]
+    Header,
+    #[error("its header names another session or stream")]
+    Misplaced,
+    #[error("its lengths are impossible")]
+    Lengths,
+    #[error("its mark does not fit")]
+    Mark,
+    #[error("it does not authenticate")]
+    Forged,
+    #[error("it does not decompress to its length")]
+    Compression,
+    #[error("there are bytes that belong to nothing")]
+    Trailing,
+}
+
+/// Why a stream cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum UnsealError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Damaged(#[from] Fault),
+    #[error("`{file}` was cut before its first frame")]
+    NoOpening { file: String },
+    #[error("`{file}` is not sealed to key `{key}`")]
+    NotARecipient { file: String, key: KeyId },
+    #[error("`{file}` does not open with key `{key}`")]
+    WrongKey { file: String, key: KeyId },
+}
+
+/// What can be said of a stream without any key.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    pub header: Option<StreamHeader>,
+    pub frames: u64,
+    /// Bytes of the opening and of all whole frames, and their SHA-256 in hex.
+    pub bytes: u64,
+    pub sha256: String,
+    pub plain_bytes: u64,
+    /// What follows them.
+    pub rest_bytes: u64,
+    pub rest_sha256: Option<String>,
+    pub complete: bool,
+    pub damage: Option<Fault>,
+}
+
+/// Walks a stream's frames without decrypting any.
+pub fn survey(
+    storage: &Storage,
+    session: &SessionId,
+    stream: &str,
+) -> Result<Survey, StorageError> {
+    let mut survey = Survey {
+        header: None,
+        frames: 0,
+        bytes: 0,
+        sha256: keys::hex(digest::digest(&digest::SHA256, b"").as_ref()),
+        plain_bytes: 0,
+        rest_bytes: 0,
+        rest_sha256: None,
+        complete: false,
+        damage: None,
+    };
+    match Walk::open(storage, session, stream) {
+        Ok(mut walk) => {
+            loop {
+                match walk.next() {
+                    Ok(Step::Frame(_)) => {}
+                    Ok(Step::End(ending)) => break survey.complete = ending == Ending::Complete,
+                    Err(UnsealError::Damaged(fault)) => break survey.damage = Some(fault),
+                    Err(UnsealError::Storage(error)) => return Err(error),
+                    Err(
+                        UnsealError::NoOpening { .. }
+                        | UnsealError::NotARecipient { .. }
+                        | UnsealError::WrongKey { .. },
+                    ) => break,
+                }
+            }
+            survey.frames = walk.chain.frames;
+            survey.bytes = walk.chain.bytes;
+            survey.sha256 = keys::hex(&walk.chain.sha256());
+            survey.plain_bytes = walk.plain_bytes;
+            survey.header = Some(walk.header);
+        }
+        Err(UnsealError::Storage(error)) => return Err(error),
+        Err(UnsealError::Damaged(fault)) => survey.damage = Some(fault),
+        Err(
+            UnsealError::NoOpening { .. }
+            | UnsealError::NotARecipient { .. }
+            | UnsealError::WrongKey { .. },
+        ) => {}
+    }
+    (survey.rest_bytes, survey.rest_sha256) = rest(storage, session, stream, survey.bytes)?;
+    Ok(survey)
+}
+
+/// A stream opened with a recipient's private key.
+pub struct Opened {
+    walk: Walk,
+    key: LessSafeKey,
+    plain: digest::Context,
+}
+
+impl Opened {
+    pub fn open(
+        storage: &Storage,
+        session: &SessionId,
+        stream: &str,
+        private: &PrivateKey,
+    ) -> Result<Self, UnsealError> {
+        let walk = Walk::open(storage, session, stream)?;
+        let key = unwrap(&walk.header, private, &walk.file)?;
+        Ok(Self {
+            walk,
+            key,
+            plain: digest::Context::new(&digest::SHA256),
+        })
+    }
+
+    pub fn header(&self) -> &StreamHeader {
+        &self.walk.header
+    }
+
+    /// The next frame's plain text, or how the stream ends.
+    #[expect(clippy::should_implement_trait, reason = "its end says something")]
+    pub fn next(&mut self) -> Result<Plain, UnsealError> {
+        let before = self.walk.here();
+        let frame = match self.walk.next()? {
+            Step::Frame(frame) => frame,
+            Step::End(ending) => return Ok(Plain::End(ending)),
+        };
+        let fault = |damage| Fault {
+            damage,
+            ..before.clone()
+        };
+        let mut sealed = frame.sealed;
+        let packed = self
+            .key
+            .open_in_place(frame.nonce, Aad::from(frame.associated_data), &mut sealed)
+            .map_err(|_| fault(Damage::Forged))?;
+        let plain = zstd::bulk::decompress(packed, frame.plain_bytes)
+            .map_err(|_| fault(Damage::Compression))?;
+        if plain.len() != frame.plain_bytes {
+            return Err(fault(Damage::Compression).into());
+        }
+        self.plain.update(&plain);
+        Ok(Plain::Text(plain))
+    }
+
+    /// Plain bytes and their SHA-256 so far.
+    pub fn plain(&self) -> (u64, String) {
+        (
+            self.walk.plain_bytes,
+            keys::hex(self.plain.clone().finish().as_ref()),
+        )
+    }
+}
+
+/// What [`Opened::next`] yields.
+pub enum Plain {
+    Text(Vec<u8>),
+    End(Ending),
+}
+
+/// Frame after frame, marks checked. The chain stands after the last frame that was whole.
+struct Walk {
+    reader: BufReader<File>,
+    file: String,
+    read: Box<dyn Fn(io::Error) -> StorageError + Send + Sync>,
+    header: StreamHeader,
+    chain: Chain,
+    plain_bytes: u64,
+    ended: bool,
+}
+
+enum Step {
+    Frame(Frame),
+    End(Ending),
+}
+
+struct Frame {
+    nonce: Nonce,
+    associated_data: Vec<u8>,
+    sealed: Vec<u8>,
+    plain_bytes: usize,
+}
+
+impl Walk {
+    fn open(storage: &Storage, session: &SessionId, stream: &str) -> Result<Self, UnsealError> {
+        let path = storage.stream_path(session, stream);
+        let opened = File::open(&path).map_err(StorageError::at("open", &path))?;
+        let mut reader = BufReader::with_capacity(MAX_CIPHERTEXT, opened);
+        let read = Box::new(StorageError::at("read", &path));
+        let file = file_name(stream);
+        let opening = opening(&mut reader, &file).map_err(|error| error.with(&read))?;
+        let fault = |damage| Fault {
+            file: file.clone(),
+            place: Place::Opening,
+            offset: 0,
+            damage,
+        };
+        let (chain, expected) = Chain::begin(&opening.bytes);
+        if opening.mark != expected {
+            return Err(fault(Damage::Mark).into());
+        }
+        let json = opening.bytes.get(MAGIC.len() + 4..).unwrap_or_default();
+        let header: StreamHeader =
+            serde_json::from_slice(json).map_err(|_| fault(Damage::Header))?;
+        if header.session != *session || header.stream != stream {
+            return Err(fault(Damage::Misplaced).into());
+        }
+        Ok(Self {
+            reader,
+            file,
+            read,
+            header,
+            chain,
+            plain_bytes: 0,
+            ended: false,
+        })
+    }
+
+    /// Where the next frame begins, as a fault to fill in.
+    fn here(&self) -> Fault {
+        Fault {
+            file: self.file.clone(),
+            place: Place::Frame(self.chain.frames),
+            offset: self.chain.bytes,
+            damage: Damage::Forged,
+        }
+    }
+
+    fn next(&mut self) -> Result<Step, UnsealError> {
+        let fault = |here: Fault, damage| UnsealError::from(Fault { damage, ..here });
+        let mut head = [0; FRAME_HEAD];
+        let got = fill(&mut self.reader, &mut head).map_err(&self.read)?;
+        if got == 0 && self.ended {
+            return Ok(Step::End(Ending::Complete));
+        }
+        if self.ended {
+            let here = Fault {
+                place: Place::AfterLastFrame,
+                ..self.here()
+            };
+            return Err(fault(here, Damage::Trailing));
+        }
+        if got < FRAME_HEAD {
+            return Ok(Step::End(Ending::Truncated {
+                torn_bytes: got as u64,
+            }));
+        }
+        let Some((length, plain_bytes, position)) = lengths(head) else {
+            return Err(fault(self.here(), Damage::Lengths));
+        };
+        let mut sealed = vec![0; length + MARK];
+        let got = fill(&mut self.reader, &mut sealed).map_err(&self.read)?;
+        if got < sealed.len() {
+            let torn_bytes = (FRAME_HEAD + got) as u64;
+            return Ok(Step::End(Ending::Truncated { torn_bytes }));
+        }
+        let mark = sealed.split_off(length);
+        let (nonce, associated_data) = (self.chain.nonce(), self.chain.associated_data(head));
+        let mut after = self.chain.clone();
+        if after.take(head, &sealed) != *mark {
+            return Err(fault(self.here(), Damage::Mark));
+        }
+        self.chain = after;
+        self.plain_bytes = self.plain_bytes.saturating_add(plain_bytes as u64);
+        self.ended = position == Position::Last;
+        Ok(Step::Frame(Frame {
+            nonce,
+            associated_data,
+            sealed,
+            plain_bytes,
+        }))
+    }
+}
+
+struct Opening {
+    /// Without the mark.
+    bytes: Vec<u8>,
+    mark: [u8; MARK],
+}
+
+enum OpeningError {
+    Io(io::Error),
+    Other(UnsealError),
+}
+
+impl OpeningError {
+    fn with(self, read: &dyn Fn(io::Error) -> StorageError) -> UnsealError {
+        match self {
+            Self::Io(error) => read(error).into(),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+fn opening(reader: &mut impl Read, file: &str) -> Result<Opening, OpeningError> {
+    let cut = || {
+        OpeningError::Other(UnsealError::NoOpening {
+            file: file.to_owned(),
+        })
+    };
+    let fault = |damage| {
+        let (file, place) = (file.to_owned(), Place::Opening);
+        OpeningError::Other(
+            Fault {
+                file,
+                place,
+                offset: 0,
+                damage,
+            }
+            .into(),
+        )
+    };
+    let mut magic = [0; MAGIC.len()];
+    let got = fill(reader, &mut magic).map_err(OpeningError::Io)?;
+    if !MAGIC.starts_with(magic.get(..got).unwrap_or_default()) {
+        return Err(fault(Damage::NotAStream));
+    }
+    let mut length = [0; 4];
+    if fill(reader, &mut length).map_err(OpeningError::Io)? < length.len() {
+        return Err(cut());
+    }
+    let header = u32::from_be_bytes(length) as usize;
+    if header > MAX_HEADER {
+        return Err(fault(Damage::Lengths));
+    }
+    let mut rest = vec![0; header + MARK];
+    if fill(reader, &mut rest).map_err(OpeningError::Io)? < rest.len() {
+        return Err(cut());
+    }
+    let mark = rest.split_off(header);
+    let bytes = [&magic[..], &length, &rest].concat();
+    Ok(Opening {
+        bytes,
+        mark: mark.try_into().unwrap_or_default(),
+    })
+}
+
+/// Ciphertext length, plain length, position; `None` if no writer makes such a frame.
+fn lengths(head: [u8; FRAME_HEAD]) -> Option<(usize, usize, Position)> {
+    let (length, rest) = head.split_first_chunk()?;
+    let (plain, rest) = rest.split_first_chunk()?;
+    let (last, _) = rest.split_first()?;
+    let (length, plain) = (u32::from_be_bytes(*length), u32::from_be_bytes(*plain));
+    let position = if *last == 0 {
+        Position::More
+    } else {
+        Position::Last
+    };
+    let (ciphertext, text) = (length as usize, plain as usize);
+    let possible = ciphertext > keys::TAG && ciphertext <= MAX_CIPHERTEXT && text <= MAX_PLAIN;
+    (possible && frame_head(length, plain, position) == head)
+        .then_some((ciphertext, text, position))
+}
+
+/// Reads until `buffer` is full or the file ends; how much there was.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut got = 0;
+    while let Some(rest) = buffer.get_mut(got..)
+        && !rest.is_empty()
+    {
+        match reader.read(rest) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(got)
+}
+
+/// What lies in a file from `offset` on.
+fn rest(
+    storage: &Storage,
+    session: &SessionId,
+    stream: &str,
+    offset: u64,
+) -> Result<(u64, Option<String>), StorageError> {
+    use std::io::{Seek as _, SeekFrom};
+    let path = storage.stream_path(session, stream);
+    let read = StorageError::at("read", &path);
+    let mut file = File::open(&path).map_err(&read)?;
+    file.seek(SeekFrom::Start(offset)).map_err(&read)?;
+    let mut sha256 = digest::Context::new(&digest::SHA256);
+    let mut buffer = vec![0; MAX_PLAIN];
+    let mut bytes = 0_u64;
+    loop {
+        let got = fill(&mut file, &mut buffer).map_err(&read)?;
+        if got == 0 {
+            break;
+        }
+        sha256.update(buffer.get(..got).unwrap_or_default());
+        bytes = bytes.saturating_add(got as u64);
+    }
+    Ok((
+        bytes,
+        (bytes > 0).then(|| keys::hex(sha256.finish().as_ref())),
+    ))
+}
+
+fn unwrap(
+    header: &StreamHeader,
+    private: &PrivateKey,
+    file: &str,
+) -> Result<LessSafeKey, UnsealError> {
+    let not = |key: KeyId| UnsealError::NotARecipient {
+        file: file.to_owned(),
+        key,
+    };
+    let Ok(public) = private.public() else {
+        return Err(not(KeyId::of(&[])));
+    };
+    let key = public.id();
+    let Some(wrapped) = header.recipients.iter().find(|to| to.key == key) else {
+        return Err(not(key));
+    };
+    let wrong = || UnsealError::WrongKey {
+        file: file.to_owned(),
+        key: key.clone(),
+    };
+    let enc = STANDARD.decode(&wrapped.enc).map_err(|_| wrong())?;
+    let enc = <keys::Kem as hpke::Kem>::EncappedKey::from_bytes(&enc).map_err(|_| wrong())?;
+    let ciphertext = STANDARD.decode(&wrapped.wrapped).map_err(|_| wrong())?;
+    let data_key = hpke::single_shot_open::<HpkeAead, Kdf, keys::Kem>(
+        &OpModeR::Base,
+        &private.for_hpke().map_err(|_| wrong())?,
+        &enc,
+        &info(&header.session, &header.stream),
+        &ciphertext,
+        key.as_str().as_bytes(),
+    );
+    let data_key = Zeroizing::new(data_key.map_err(|_| wrong())?);
+    let data_key: &[u8; 32] = data_key.as_slice().try_into().map_err(|_| wrong())?;
+    keys::aes(data_key).map_err(|_| wrong())
+}
