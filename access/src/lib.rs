@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`time`], [`ids`], [`changed`], [`audit`] | the words everything else is said in |
 //! | [`customer`], [`contact`], [`actor`], [`operator`], [`target`] | who and what |
-//! | [`second_factor`], [`lockout`], [`confirmation`] | how a person proves to be himself |
+//! | [`second_factor`], [`totp`], [`sealed`], [`lockout`], [`confirmation`] | how a person proves to be himself |
 //! | [`grant`], [`review`] | named rights, reviewed each year (HDS activity 5, a) |
 //! | [`plan`], [`intervention`], [`approval`] | prior validation (HDS activity 5, d) |
 //! | [`decide`] | the one decision (HDS activity 5, b) |
@@ -31,10 +31,12 @@ pub mod operator;
 pub mod plan;
 pub mod refusal;
 pub mod review;
+pub mod sealed;
 pub mod second_factor;
 pub mod session;
 pub mod target;
 pub mod time;
+pub mod totp;
 
 pub use actor::Actor;
 pub use approval::Approval;
