@@ -304,6 +304,18 @@ impl std::ops::Deref for ChannelRef {"),
         self.window_size.credit.closed().await
     }
 
+    /// Reports that the program ended by a signal; `exit_status` is its counterpart.
+    pub async fn exit_signal(
+        &self,
+        signal_name: Sig,
+        core_dumped: bool,
+        error_message: String,
+        lang_tag: String,
+    ) -> Result<(), Error> {
+        let msg = ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag };
+        self.send_msg(msg).await
+    }
+
     /// Sends a channel request without answer whose name the library does not know.
     pub async fn other_request(&self, name: String, data: Bytes) -> Result<(), Error> {
         self.send_msg(ChannelMsg::OtherRequest { name, data }).await

@@ -1,0 +1,454 @@
+//! One channel between the operator and the target, from the target's answer to `shell`, `exec` or
+//! `subsystem` to the close: what either side sends is recorded, then passed on, in its order.
+//!
+//! It does not decide: which requests may pass is `requests.rs`, asked in the handler's callbacks.
+//! The copies of those requests that the library also queues on the channel are skipped here; what
+//! has no answer (window-change, signal, break, end-of-write) is passed on from the queue, so that
+//! its place among the data is kept.
+//!
+//! INVARIANT: nothing reaches the operator or the target before it was handed to the recorder.
+//!
+//! How it stays small and never hangs. The patched library (`bastion/russh`) gives a sender its
+//! window back when `wait` hands the data out here; and each direction has one message in hand, and
+//! waits for the other side's window with it. So a reader that stops, stops its writer, through
+//! both connections, and nothing else: at most one window per direction is queued. The two
+//! directions never wait for each other, and neither waits for a channel that is gone.
+
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use recordings::{JournalEvent, Micros, Recorder, RecordingFailed, Side, Stream};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
+
+/// For the last words to an operator or a target that may not be reading.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long a target may still take in what the operator sent before he left.
+const GRACE: Duration = Duration::from_secs(5);
+
+const UNRECORDED: &str = "the session can no longer be recorded, so it has ended";
+const STDERR: u32 = 1;
+const END_OF_WRITE: &str = "eow@openssh.com";
+const BREAK: &str = "break";
+
+/// One side's half of the channel pair. `S` is the library's message type of that side.
+pub(crate) struct End<S: From<(ChannelId, ChannelMsg)>> {
+    pub(crate) read: ChannelReadHalf,
+    pub(crate) write: ChannelWriteHalf<S>,
+}
+
+impl<S> From<Channel<S>> for End<S>
+where
+    S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+{
+    fn from(channel: Channel<S>) -> Self {
+        let (read, write) = channel.split();
+        Self { read, write }
+    }
+}
+
+/// What the session tells a running relay.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// A sentence for the operator's terminal, such as a warning that the window ends.
+    Say(String),
+    /// A last sentence, and the end.
+    Cut(String),
+}
+
+/// Why a relay ended. Both channels are closed then, as far as their connections still move: after
+/// [`RelayEnd::Cut`] the owner also ends the connections.
+#[derive(Debug)]
+pub(crate) enum RelayEnd {
+    /// The target closed, and all it sent was handed to the operator.
+    Finished,
+    /// The operator closed his channel or his connection is gone.
+    OperatorLeft,
+    /// The connection to the target is gone without a close.
+    TargetLost,
+    Cut(String),
+    RecordingFailed(RecordingFailed),
+}
+
+/// When data last came from each side: what an idle limit asks. In [`Micros`] of the session.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    pub(crate) operator: AtomicI64,
+    pub(crate) target: AtomicI64,
+}
+
+/// What becomes of a piece of data: what goes on to the other side, and what goes back to where it
+/// came from instead.
+pub(crate) struct Passed {
+    pub(crate) on: Bytes,
+    pub(crate) back: Bytes,
+}
+
+/// Looks into the data between recording and sending: `sftp.rs` refuses single operations in the
+/// protocol's own words. A filter that sends something back gives out whole packets of its protocol,
+/// so that what it sends back falls between two of them.
+pub(crate) trait Filter: Sync {
+    fn from_operator(
+        &self,
+        data: Bytes,
+    ) -> impl Future<Output = Result<Passed, RecordingFailed>> + Send;
+
+    fn from_target(
+        &self,
+        data: Bytes,
+    ) -> impl Future<Output = Result<Passed, RecordingFailed>> + Send;
+}
+
+/// Lets everything pass.
+pub(crate) struct Plain;
+
+impl Filter for Plain {
+    async fn from_operator(&self, data: Bytes) -> Result<Passed, RecordingFailed> {
+        Ok(Passed { on: data, back: Bytes::new() })
+    }
+
+    async fn from_target(&self, data: Bytes) -> Result<Passed, RecordingFailed> {
+        Ok(Passed { on: data, back: Bytes::new() })
+    }
+}
+
+/// Where a channel's traffic is written down before it is passed on.
+pub(crate) struct Tap<'a, F, C> {
+    pub(crate) recorder: &'a Recorder,
+    /// The channel's number in the recording.
+    pub(crate) channel: u32,
+    pub(crate) clock: C,
+    pub(crate) activity: &'a Activity,
+    pub(crate) filter: &'a F,
+}
+
+/// Relays until one side has closed, a connection is lost, the recorder fails, or `orders` cuts (or
+/// is dropped: a relay without its session ends). Takes at most [`FAREWELL`] to end, twice.
+pub(crate) async fn relay<O, T, F, C>(
+    operator: End<O>,
+    target: End<T>,
+    tap: Tap<'_, F, C>,
+    mut orders: mpsc::Receiver<Order>,
+) -> RelayEnd
+where
+    O: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    T: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    F: Filter,
+    C: Fn() -> Micros + Sync,
+{
+    let link = Link {
+        operator: operator.write,
+        target: target.write,
+        turn: Mutex::default(),
+        tap,
+        said: Said::default(),
+    };
+    let end = {
+        let upward = pin!(link.upward(operator.read));
+        let downward = pin!(link.downward(target.read));
+        let ordered = pin!(link.ordered(&mut orders));
+        tokio::select! {
+            biased;
+            end = ordered => end,
+            failed = link.tap.recorder.failed() => RelayEnd::RecordingFailed(failed),
+            end = downward => end,
+            end = upward => end,
+        }
+    };
+    link.close(&end).await;
+    end
+}
+
+/// What the operator was told already: nothing follows an end of file, and a program ends once.
+#[derive(Debug, Default)]
+struct Said {
+    eof: AtomicBool,
+    exit: AtomicBool,
+}
+
+struct Link<'a, O, T, F, C>
+where
+    O: From<(ChannelId, ChannelMsg)>,
+    T: From<(ChannelId, ChannelMsg)>,
+{
+    operator: ChannelWriteHalf<O>,
+    target: ChannelWriteHalf<T>,
+    /// Held for a whole message to the operator, so that what a filter sends back is not put
+    /// between two parts of one that waits for his window.
+    turn: Mutex<()>,
+    tap: Tap<'a, F, C>,
+    said: Said,
+}
+
+/// Why a pump stops.
+enum Stop {
+    /// The side it writes to is gone.
+    NotTaken,
+    Recording(RecordingFailed),
+}
+
+impl From<RecordingFailed> for Stop {
+    fn from(failed: RecordingFailed) -> Self {
+        Self::Recording(failed)
+    }
+}
+
+impl From<russh::Error> for Stop {
+    fn from(_: russh::Error) -> Self {
+        Self::NotTaken
+    }
+}
+
+impl<O, T, F, C> Link<'_, O, T, F, C>
+where
+    O: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    T: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
+    F: Filter,
+    C: Fn() -> Micros + Sync,
+{
+    /// From the operator to the target. Ends when the operator has left.
+    async fn upward(&self, mut operator: ChannelReadHalf) -> RelayEnd {
+        let pump = async {
+            while let Some(message) = operator.wait().await {
+                if matches!(message, ChannelMsg::Close) {
+                    break;
+                }
+                match self.message_of_operator(message).await {
+                    Ok(()) => {}
+                    // The target takes no more; what it sent before is still on its way down.
+                    Err(Stop::NotTaken) => return pending().await,
+                    Err(Stop::Recording(failed)) => return RelayEnd::RecordingFailed(failed),
+                }
+            }
+            RelayEnd::OperatorLeft
+        };
+        // The pump may be waiting for the target with his close still queued behind.
+        let left = async {
+            self.operator.closed().await;
+            tokio::time::sleep(GRACE).await;
+            RelayEnd::OperatorLeft
+        };
+        tokio::select! {
+            end = pump => end,
+            end = left => end,
+        }
+    }
+
+    /// From the target to the operator. Ends when the target has closed or is lost.
+    async fn downward(&self, mut target: ChannelReadHalf) -> RelayEnd {
+        while let Some(message) = target.wait().await {
+            if matches!(message, ChannelMsg::Close) {
+                return RelayEnd::Finished;
+            }
+            match self.message_of_target(message).await {
+                Ok(()) => {}
+                // The operator left: `upward` says so, once the target has what he sent.
+                Err(Stop::NotTaken) => return pending().await,
+                Err(Stop::Recording(failed)) => return RelayEnd::RecordingFailed(failed),
+            }
+        }
+        RelayEnd::TargetLost
+    }
+
+    async fn ordered(&self, orders: &mut mpsc::Receiver<Order>) -> RelayEnd {
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Say(sentence) => match timeout(FAREWELL, self.say(&sentence)).await {
+                    Ok(Err(Stop::Recording(failed))) => return RelayEnd::RecordingFailed(failed),
+                    // An operator who does not read misses a warning, not the cut.
+                    Ok(Ok(()) | Err(Stop::NotTaken)) | Err(_) => {}
+                },
+                Order::Cut(sentence) => return RelayEnd::Cut(sentence),
+            }
+        }
+        RelayEnd::Cut("the session has ended".to_owned())
+    }
+
+    async fn message_of_operator(&self, message: ChannelMsg) -> Result<(), Stop> {
+        match message {
+            ChannelMsg::Data { data } => self.input(data).await,
+            ChannelMsg::Eof => {
+                self.journal(JournalEvent::Eof { channel: self.tap.channel, side: Side::Operator })
+                    .await?;
+                Ok(self.target.eof().await?)
+            }
+            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
+                let Tap { recorder, channel, .. } = &self.tap;
+                recorder.resize(self.now(), *channel, col_width, row_height).await?;
+                Ok(self
+                    .target
+                    .window_change(col_width, row_height, pix_width, pix_height)
+                    .await?)
+            }
+            ChannelMsg::Signal { signal } => {
+                self.journal(JournalEvent::Signal {
+                    channel: self.tap.channel,
+                    signal: format!("{signal:?}"),
+                })
+                .await?;
+                Ok(self.target.signal(signal).await?)
+            }
+            ChannelMsg::OtherRequest { name, data } => self.other_request(name, data).await,
+            // Stderr towards a program does not exist; requests are answered in the callbacks.
+            _ => Ok(()),
+        }
+    }
+
+    async fn message_of_target(&self, message: ChannelMsg) -> Result<(), Stop> {
+        let channel = self.tap.channel;
+        match message {
+            ChannelMsg::Data { data } => self.output(data).await,
+            ChannelMsg::ExtendedData { data, ext } => {
+                self.target_spoke();
+                self.record_output(Stream::Stderr, &data).await?;
+                Ok(self.operator.extended_data_bytes(ext, data).await?)
+            }
+            ChannelMsg::Eof => {
+                self.journal(JournalEvent::Eof { channel, side: Side::Target }).await?;
+                self.said.eof.store(true, Ordering::Relaxed);
+                Ok(self.operator.eof().await?)
+            }
+            ChannelMsg::ExitStatus { exit_status } => {
+                self.journal(JournalEvent::Exit { channel, status: exit_status }).await?;
+                self.said.exit.store(true, Ordering::Relaxed);
+                Ok(self.operator.exit_status(exit_status).await?)
+            }
+            ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => {
+                self.journal(JournalEvent::ExitSignal {
+                    channel,
+                    signal: format!("{signal_name:?}"),
+                    core_dumped,
+                    message: error_message.clone(),
+                })
+                .await?;
+                self.said.exit.store(true, Ordering::Relaxed);
+                Ok(self
+                    .operator
+                    .exit_signal(signal_name, core_dumped, error_message, lang_tag)
+                    .await?)
+            }
+            ChannelMsg::OtherRequest { name, data } if name == END_OF_WRITE => {
+                Ok(self.operator.other_request(name, data).await?)
+            }
+            // Window adjustments are the library's; an answer to nothing asked is nobody's.
+            _ => Ok(()),
+        }
+    }
+
+    async fn input(&self, data: Bytes) -> Result<(), Stop> {
+        let Tap { recorder, channel, activity, filter, .. } = &self.tap;
+        let now = self.now();
+        activity.operator.store(now.0, Ordering::Relaxed);
+        recorder.input(now, *channel, data.clone()).await?;
+        let Passed { on, back } = filter.from_operator(data).await?;
+        if !back.is_empty() {
+            self.to_operator(back).await?;
+        }
+        Ok(self.target.data_bytes(on).await?)
+    }
+
+    async fn output(&self, data: Bytes) -> Result<(), Stop> {
+        self.target_spoke();
+        self.record_output(Stream::Stdout, &data).await?;
+        let Passed { on, back } = self.tap.filter.from_target(data).await?;
+        if !back.is_empty() {
+            self.target.data_bytes(back).await?;
+        }
+        self.to_operator(on).await
+    }
+
+    async fn to_operator(&self, data: Bytes) -> Result<(), Stop> {
+        let _turn = self.turn.lock().await;
+        Ok(self.operator.data_bytes(data).await?)
+    }
+
+    /// Requests that the library does not know; it has answered them already, `break` with yes.
+    async fn other_request(&self, name: String, data: Bytes) -> Result<(), Stop> {
+        let channel = self.tap.channel;
+        match name.as_str() {
+            END_OF_WRITE => {}
+            BREAK => {
+                self.journal(JournalEvent::Signal { channel, signal: BREAK.to_owned() }).await?;
+            }
+            _ => {
+                return self
+                    .journal(JournalEvent::Refused {
+                        channel: Some(channel),
+                        request: name,
+                        code: "unknown_request".to_owned(),
+                        sentence: "the bastion does not know this request".to_owned(),
+                    })
+                    .await;
+            }
+        }
+        Ok(self.target.other_request(name, data).await?)
+    }
+
+    /// The bastion's own words, where they do not mix with a program's output.
+    async fn say(&self, sentence: &str) -> Result<(), Stop> {
+        let line = line(sentence);
+        self.record_output(Stream::Stderr, &line).await?;
+        self.show(line).await
+    }
+
+    async fn show(&self, line: Bytes) -> Result<(), Stop> {
+        if self.said.eof.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Ok(self.operator.extended_data_bytes(STDERR, line).await?)
+    }
+
+    /// Closes both sides. What cannot be said in [`FAREWELL`] is not said.
+    async fn close(&self, end: &RelayEnd) {
+        let farewell = async {
+            match end {
+                RelayEnd::Finished | RelayEnd::OperatorLeft => return Ok(()),
+                RelayEnd::TargetLost => self.say("the connection to the target was lost").await?,
+                RelayEnd::Cut(sentence) => self.say(sentence).await?,
+                // The one line that is not recorded: nothing can be any more.
+                RelayEnd::RecordingFailed(_) => self.show(line(UNRECORDED)).await?,
+            }
+            if !self.said.exit.load(Ordering::Relaxed) {
+                self.operator.exit_status(255).await?;
+            }
+            if !self.said.eof.load(Ordering::Relaxed) {
+                self.operator.eof().await?;
+            }
+            Ok::<(), Stop>(())
+        };
+        // Gone or stuck, there is nothing left to do about it here.
+        let close_operator = async {
+            drop(timeout(FAREWELL, farewell).await);
+            drop(timeout(FAREWELL, self.operator.close()).await);
+        };
+        let close_target = async { drop(timeout(FAREWELL, self.target.close()).await) };
+        tokio::join!(close_operator, close_target);
+    }
+
+    async fn record_output(&self, stream: Stream, data: &Bytes) -> Result<(), Stop> {
+        let Tap { recorder, channel, .. } = &self.tap;
+        Ok(recorder.output(self.now(), *channel, stream, data.clone()).await?)
+    }
+
+    async fn journal(&self, event: JournalEvent) -> Result<(), Stop> {
+        Ok(self.tap.recorder.journal(self.now(), event).await?)
+    }
+
+    fn target_spoke(&self) {
+        self.tap.activity.target.store(self.now().0, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Micros {
+        (self.tap.clock)()
+    }
+}
+
+/// On a line of its own, also on a terminal that is in raw mode.
+fn line(sentence: &str) -> Bytes {
+    Bytes::from(format!("\r\n{sentence}\r\n"))
+}
