@@ -276,7 +276,7 @@ mod tests {
         };
         let mut out = Vec::new();
         append_line(&mut out, &line).unwrap();
-        assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
+        assert_eq!(out.split(|byte| *byte == b'\n').count(), 2);
         assert!(out.starts_with(br#"{"at":1500000,"event":"refused","channel":2,"#));
         assert_eq!(parse_line(&out).unwrap(), line);
     }

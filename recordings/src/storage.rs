@@ -94,7 +94,10 @@ impl Storage {
         for entry in fs::read_dir(&self.root).map_err(&read)? {
             let entry = entry.map_err(&read)?;
             let name = entry.file_name();
-            // What is no session id is not ours, or was never begun (`.new-…`).
+            // What is no session's directory is not ours, or was never begun (`.new-…`).
+            if !entry.file_type().map_err(&read)?.is_dir() {
+                continue;
+            }
             if let Some(id) = name.to_str().and_then(|name| SessionId::parse(name).ok()) {
                 sessions.push(id);
             }
@@ -229,7 +232,7 @@ impl Storage {
         }
     }
 
-    fn is_being_recorded(&self, session: &SessionId) -> bool {
+    pub(crate) fn is_being_recorded(&self, session: &SessionId) -> bool {
         matches!(self.lock(session), Ok(None))
     }
 }
