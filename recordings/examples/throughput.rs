@@ -6,6 +6,7 @@
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::disallowed_methods,
+    clippy::cast_precision_loss,
     reason = "a program that measures reads the clock, prints, and may stop at the first error"
 )]
 
@@ -34,13 +35,14 @@ async fn main() {
     let before = resident_kib();
     let mut idle = Vec::new();
     for n in 0..IDLE {
-        idle.push(begin(&storage, &pair, &format!("idle-{n}")).await);
+        let session = begin(&storage, &pair, &format!("idle-{n}")).await;
         let kind = ChannelKind::Terminal {
             cols: 80,
             rows: 24,
             term: "xterm".into(),
         };
-        idle[n].open_channel(Micros(0), 0, kind).await.unwrap();
+        session.open_channel(Micros(0), 0, kind).await.unwrap();
+        idle.push(session);
     }
     // Long enough for what they have to write to be written.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
@@ -48,8 +50,7 @@ async fn main() {
     println!("{IDLE} idle sessions with a terminal: {each:.1} KiB resident each");
     drop(idle);
 
-    let text: String = (0..PIECE / 16).map(|n| format!("line {n:>9} \n")).collect();
-    let piece = Bytes::from(text);
+    let piece = Bytes::from(log_text());
     let recorder = begin(&storage, &pair, "capped").await;
     let kind = ChannelKind::Exec {
         command: "cat".into(),
@@ -133,6 +134,20 @@ async fn begin(storage: &Storage, pair: &RecordingKeyPair, session: &str) -> Rec
     recorder::begin(storage, header, &[pair.public], Limits::default())
         .await
         .unwrap()
+}
+
+/// What a log looks like to a compressor: half of it repeats, half does not.
+fn log_text() -> String {
+    let (mut text, mut noise) = (String::with_capacity(PIECE + 64), 1_u64);
+    while text.len() < PIECE {
+        noise = noise
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let line = format!("\u{1b}[32minfo\u{1b}[0m db: checkpoint {noise:016x} done\r\n");
+        text.push_str(&line);
+    }
+    text.truncate(PIECE);
+    text
 }
 
 fn resident_kib() -> f64 {

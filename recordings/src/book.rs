@@ -73,10 +73,15 @@ impl Book {
         event: JournalEvent,
     ) -> Result<(), RecordingFailed> {
         if is_the_recorders_own(&event) {
-            return Err(self.stopped("the recorder writes this event itself"));
+            let session = self.about.session.clone();
+            return Err(RecordingFailed::NotTheCallers { session });
         }
         let at = self.clock(at);
-        let marker = event.marker();
+        let marker = if self.is_shown_already(&event) {
+            None
+        } else {
+            event.marker()
+        };
         self.line(at, event)?;
         match marker {
             Some(Marker::OnChannel(channel, label)) => self.mark(at, channel, &label),
@@ -305,6 +310,20 @@ impl Book {
         Ok(cast)
     }
 
+    /// The command of an exec channel is the first thing in its cast.
+    fn is_shown_already(&self, event: &JournalEvent) -> bool {
+        let JournalEvent::Request {
+            channel: Some(channel),
+            ..
+        } = event
+        else {
+            return false;
+        };
+        self.open
+            .get(channel)
+            .is_some_and(|channel| channel.shows_its_command)
+    }
+
     fn mark(&mut self, at: Micros, number: u32, label: &str) {
         let Some(channel) = self.open.get(&number) else {
             return;
@@ -458,6 +477,7 @@ struct Source {
 struct Channel {
     opened_at: Micros,
     cast: Option<usize>,
+    shows_its_command: bool,
     size: Size,
     allowance: Allowance,
     stdin: Tally,
@@ -501,6 +521,7 @@ impl Channel {
         Self {
             opened_at: at,
             cast: None,
+            shows_its_command: matches!(kind, ChannelKind::Exec { .. }),
             size,
             allowance,
             stdin: Tally::new(),

@@ -211,6 +211,12 @@ impl JournalEvent {
             } => Some(Marker::OnEveryChannel(format!(
                 "refused: {request}: {sentence}"
             ))),
+            Self::Request {
+                channel: Some(channel),
+                request,
+                detail,
+                ..
+            } if request == "exec" => Some(Marker::OnChannel(*channel, format!("exec: {detail}"))),
             Self::Signal { channel, signal } => {
                 Some(Marker::OnChannel(*channel, format!("signal {signal}")))
             }

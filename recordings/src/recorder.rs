@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::task;
 
@@ -63,7 +64,7 @@ pub struct Recorder {
 
 /// How far a stream has come: for the audit log, every 10 s. `sha256` is that of the file's first
 /// `bytes` bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamHead {
     pub stream: String,
     pub frames: u64,
@@ -262,6 +263,8 @@ pub enum RecordingFailed {
     NoChannel { session: SessionId, channel: u32 },
     #[error("session `{session}` had a channel `{channel}` before")]
     ChannelTwice { session: SessionId, channel: u32 },
+    #[error("the recorder of session `{session}` writes this event itself")]
+    NotTheCallers { session: SessionId },
 }
 
 /// Why a recording did not begin or end well.

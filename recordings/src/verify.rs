@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::keys::{KeyId, PrivateKey};
 use crate::manifest::{Manifest, ManifestPublicKey, State, StreamSummary};
+use crate::recorder::StreamHead;
 use crate::storage::{JOURNAL, MANIFEST, SessionId, Storage, StorageError, file_name};
 use crate::unseal::{self, Survey};
 
@@ -87,6 +88,29 @@ pub fn verify_all(
         }
     }
     Ok(reports)
+}
+
+/// Checks that streams still begin as they did when the audit log noted how far they had come:
+/// nothing of what it knew was cut off or rewritten, whatever the manifest says.
+pub fn verify_heads(storage: &Storage, session: &SessionId, heads: &[StreamHead]) -> Report {
+    let mut report = Report {
+        session: session.clone(),
+        checks: Vec::new(),
+    };
+    for head in heads {
+        let (file, bytes) = (file_name(&head.stream), head.bytes);
+        report.check(
+            match unseal::prefix_sha256(storage, session, &head.stream, bytes) {
+                Ok(Some(found)) if found == head.sha256 => Ok(format!(
+                    "`{file}` begins with the {bytes} bytes that were noted"
+                )),
+                Ok(Some(_)) => Err(format!("`{file}` was rewritten before byte {bytes}")),
+                Ok(None) => Err(format!("`{file}` was cut before byte {bytes}")),
+                Err(error) => Err(error.to_string()),
+            },
+        );
+    }
+    report
 }
 
 impl Report {

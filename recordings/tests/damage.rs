@@ -17,7 +17,7 @@ use desk::{Desk, id, say, terminal};
 use recordings::manifest::State;
 use recordings::recorder::{Limits, Recorder};
 use recordings::unseal::{Ending, survey};
-use recordings::verify::verify_all;
+use recordings::verify::{verify_all, verify_heads};
 use recordings::{JournalEvent, Micros, Stream, StreamHead};
 
 const CAST: &str = "channel-0.cast.sealed";
@@ -192,6 +192,34 @@ async fn a_manifest_signed_by_another_host_fails() {
             .any(|check| check.sentence.contains("names signer")),
         "{report:#?}"
     );
+}
+
+/// One who can write files may cut a recording and have it closed as interrupted: manifest and
+/// streams then agree, and only the audit log knows better.
+#[tokio::test]
+async fn what_the_audit_log_noted_and_is_gone_is_named() {
+    let desk = Desk::new();
+    let (recorder, head) = three_frames(&desk, "s1").await;
+    let noted = recorder.heads();
+    drop(recorder);
+    while desk.storage.unfinished().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(verify_heads(&desk.storage, &id("s1"), &noted).holds());
+    let cast = fs::read(desk.file("s1", CAST)).unwrap();
+    fs::write(
+        desk.file("s1", CAST),
+        &cast[..usize::try_from(head.bytes).unwrap()],
+    )
+    .unwrap();
+    desk.recover("s1").unwrap();
+    desk.assert_holds("s1");
+    let report = verify_heads(&desk.storage, &id("s1"), &noted);
+    let cut = report
+        .failures()
+        .any(|check| check.sentence.contains("was cut before byte"));
+    assert!(cut, "{report:#?}");
+    assert!(verify_heads(&desk.storage, &id("s1"), &[head]).holds());
 }
 
 #[tokio::test]

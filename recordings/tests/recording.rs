@@ -458,6 +458,33 @@ async fn a_subsystem_is_counted_and_has_no_cast() {
 }
 
 #[tokio::test]
+async fn a_command_is_marked_once_and_also_in_a_terminal() {
+    let desk = Desk::new();
+    let recorder = desk.begin("s1").await;
+    recorder
+        .open_channel(Micros(0), 0, terminal(80, 24))
+        .await
+        .unwrap();
+    recorder
+        .open_channel(Micros(0), 1, exec("id"))
+        .await
+        .unwrap();
+    for channel in [0, 1] {
+        let request = JournalEvent::Request {
+            channel: Some(channel),
+            request: "exec".into(),
+            detail: "id".into(),
+            answer: Answer::Success,
+        };
+        recorder.journal(Micros(1), request).await.unwrap();
+    }
+    desk.finish(&recorder, 2).await;
+    for channel in [0, 1] {
+        assert_eq!(desk.shown("s1", channel), [('m', "exec: id".to_owned())]);
+    }
+}
+
+#[tokio::test]
 async fn a_cut_and_a_refusal_are_marked_in_the_casts() {
     let desk = Desk::new();
     let recorder = desk.begin("s1").await;
