@@ -97,7 +97,8 @@ impl Contact {
         Ok(Changed::new(contact, event))
     }
 
-    /// Replaces what is known about this contact.
+    /// Replaces what is known about this contact. Nobody gives himself a power, nor another
+    /// address than the one by which he is recognised on both sides.
     pub fn amend(
         mut self,
         details: ContactDetails,
@@ -105,6 +106,17 @@ impl Contact {
         now: Time,
     ) -> Result<Changed<Self>, Refusal> {
         check(&details)?;
+        if by == Who::Contact(self.id.clone())
+            && (details.kinds != self.details.kinds || details.email != self.details.email)
+        {
+            return Err(Refusal::new(
+                "own_right",
+                format!(
+                    "`{}` cannot change his own kinds or e-mail address; ask the host",
+                    self.id
+                ),
+            ));
+        }
         let event = self
             .event("contact.amended", by, now)
             .with("before", &self.details)
@@ -116,7 +128,10 @@ impl Contact {
     /// Takes every power away from this contact; the trail stays.
     pub fn remove(mut self, by: Who, now: Time) -> Changed<Self> {
         let event = self.event("contact.removed", by, now);
-        self.state = ContactState::Removed { at: now };
+        self.state = match self.state {
+            ContactState::Active => ContactState::Removed { at: now },
+            ContactState::Removed { at } => ContactState::Removed { at },
+        };
         Changed::new(self, event)
     }
 
@@ -167,15 +182,13 @@ fn check(details: &ContactDetails) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses what cannot be an address to write to.
+/// Refuses what cannot be an address to write to. Plain ASCII only, so that no two addresses look
+/// the same; an internationalised domain is written in its `xn--` form.
 pub(crate) fn check_email(email: &str) -> Result<(), Refusal> {
     let looks_right = email.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && !domain.is_empty() && !domain.contains('@')
+        !domain.contains('@') && has_full_labels(local) && has_full_labels(domain)
     });
-    if looks_right
-        && email.len() <= 254
-        && !email.chars().any(|c| c.is_control() || c.is_whitespace())
-    {
+    if looks_right && email.len() <= 254 && email.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(())
     } else {
         Err(Refusal::new(
@@ -183,4 +196,15 @@ pub(crate) fn check_email(email: &str) -> Result<(), Refusal> {
             format!("`{}` is not an e-mail address", email.escape_debug()),
         ))
     }
+}
+
+fn has_full_labels(text: &str) -> bool {
+    text.split('.').all(|label| !label.is_empty())
+}
+
+/// Whether two addresses reach the same person: case, white space around and a final dot are
+/// ignored. Another box of the same person (`alice+x@…`) is not recognised.
+pub(crate) fn same_mailbox(one: &str, other: &str) -> bool {
+    let plain = |text: &str| text.trim().trim_end_matches('.').to_lowercase();
+    plain(one) == plain(other)
 }

@@ -6,9 +6,10 @@
 
 use crate::actor::{Actor, ActorState};
 use crate::grant::{Grant, Operation, Standing};
-use crate::ids::{AccountName, CustomerId, GrantId, InterventionId, OperatorId};
+use crate::ids::{AccountName, CustomerId, GrantId, InterventionId, OperatorId, printable};
 use crate::intervention::{Intervention, Phase};
-use crate::operator::{Operator, OperatorState};
+use crate::operator::{Operator, OperatorState, Role};
+use crate::refusal::Refusal;
 use crate::second_factor::Proof;
 use crate::target::{Target, TargetState};
 use crate::time::Time;
@@ -245,8 +246,8 @@ impl std::fmt::Display for Denial {
 }
 
 /// INVARIANT: the only key to a target. Made by [`decide`] alone, taken by value by what connects,
-/// never stored.
-#[derive(Clone, PartialEq, Debug)]
+/// never stored and never copied: what is kept too long is asked for again.
+#[derive(PartialEq, Debug)]
 #[must_use = "a permit that is not used opens nothing"]
 pub struct Permit {
     operator: OperatorId,
@@ -260,10 +261,14 @@ pub struct Permit {
     operations: BTreeSet<Operation>,
     proof: Proof,
     source: IpAddr,
+    decided_at: Time,
     ends_at: Time,
 }
 
 impl Permit {
+    /// How long after the decision a session may be opened: a motive is typed, a target dialled.
+    pub const FRESH_FOR: Duration = Duration::from_mins(2);
+
     pub const fn operator(&self) -> &OperatorId {
         &self.operator
     }
@@ -303,6 +308,20 @@ impl Permit {
     pub const fn ends_at(&self) -> Time {
         self.ends_at
     }
+
+    /// Refuses a permit that was kept: what it rests on may have been revoked since.
+    pub(crate) fn must_be_fresh(&self, now: Time) -> Result<(), Refusal> {
+        if now < self.ends_at && now.since(self.decided_at) <= Self::FRESH_FOR {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            "permit_stale",
+            format!(
+                "this was permitted at {} and is no longer; connect again",
+                self.decided_at
+            ),
+        ))
+    }
 }
 
 /// May this session be opened at `now`? Yes is a [`Permit`]; no is every condition that is missing.
@@ -332,7 +351,7 @@ pub fn choose(candidates: &[Facts], now: Time) -> Result<Vec<Permit>, Vec<Denial
         }
     }
     if permits.is_empty() {
-        Err(nearest.unwrap_or_default())
+        Err(nearest.unwrap_or_else(|| vec![incomplete()]))
     } else {
         Ok(permits)
     }
@@ -369,10 +388,17 @@ fn because(sentence: String, next: impl Into<String>) -> Option<Reason> {
 
 /// Every rule with its code, in the order of [`Code::ALL`].
 const RULES: [(Code, Rule); 30] = [
-    (Code::OperatorUnknown, |f, _| match f.operator {
-        Some(_) => None,
+    (Code::OperatorUnknown, |f, _| match &f.operator {
+        Some(operator) if operator.details.roles.contains(&Role::Operator) => None,
+        Some(operator) => because(
+            format!(
+                "`{}` is not registered as one who works on targets",
+                operator.id
+            ),
+            "ask an administrator for the role `operator`",
+        ),
         None => because(
-            format!("there is no operator `{}`", shown(&f.asked.operator)),
+            format!("there is no operator `{}`", printable(&f.asked.operator)),
             "check the login name",
         ),
     }),
@@ -380,7 +406,7 @@ const RULES: [(Code, Rule); 30] = [
         match &f.operator.as_ref()?.state {
             OperatorState::Active => None,
             OperatorState::Suspended { .. } => because(
-                format!("operator `{}` is suspended", shown(&f.asked.operator)),
+                format!("operator `{}` is suspended", printable(&f.asked.operator)),
                 "ask an administrator of the bastion",
             ),
         }
@@ -458,10 +484,10 @@ const RULES: [(Code, Rule); 30] = [
     (Code::TargetUnknown, |f, _| match f.target {
         Some(_) => None,
         None => because(
-            format!("there is no target `{}`", shown(&f.asked.target)),
+            format!("there is no target `{}`", printable(&f.asked.target)),
             format!(
                 "list yours with   ssh {}@{} interventions",
-                shown(&f.asked.operator),
+                printable(&f.asked.operator),
                 f.policy.ssh_name
             ),
         ),
@@ -470,15 +496,16 @@ const RULES: [(Code, Rule); 30] = [
         match &f.target.as_ref()?.state {
             TargetState::Enabled => None,
             TargetState::Disabled { .. } => because(
-                format!("target `{}` is disabled", shown(&f.asked.target)),
+                format!("target `{}` is disabled", printable(&f.asked.target)),
                 "ask an administrator of the bastion",
             ),
         }
     }),
     (Code::HostKeyNotPinned, |f, _| {
-        if f.target.as_ref()?.details.host_keys.is_empty() {
+        let pinned = &f.target.as_ref()?.details.host_keys;
+        if pinned.iter().all(|key| key.trim().is_empty()) {
             return because(
-                format!("no host key of `{}` is pinned", shown(&f.asked.target)),
+                format!("no host key of `{}` is pinned", printable(&f.asked.target)),
                 "ask an administrator to register its host key",
             );
         }
@@ -591,6 +618,15 @@ const RULES: [(Code, Rule); 30] = [
                 ),
                 f.how_to_request(),
             ),
+            Phase::Approved | Phase::Open | Phase::Over if intervention.approval().is_none() => {
+                because(
+                    format!(
+                        "no signed approval of {} covers its plan as it stands",
+                        intervention.id
+                    ),
+                    "tell security",
+                )
+            }
             Phase::Approved | Phase::Open | Phase::Over | Phase::Revoked | Phase::Closed => None,
         }
     }),
@@ -665,14 +701,19 @@ const RULES: [(Code, Rule); 30] = [
     }),
     (Code::OperationNotInIntervention, |f, _| {
         let intervention = f.intervention.as_ref()?;
-        let operation = f.asked.operation?;
-        if intervention.plan().text.operations.contains(&operation) {
-            return None;
+        let planned = &intervention.plan().text.operations;
+        match f.asked.operation {
+            Some(operation) if planned.contains(&operation) => None,
+            Some(operation) => because(
+                format!("{} does not cover `{}`", intervention.id, operation.code()),
+                f.how_to_request(),
+            ),
+            None if planned.is_disjoint(&f.matching_grant()?.terms.scope.operations) => because(
+                format!("{} covers nothing that your right does", intervention.id),
+                f.how_to_request(),
+            ),
+            None => None,
         }
-        because(
-            format!("{} does not cover `{}`", intervention.id, operation.code()),
-            f.how_to_request(),
-        )
     }),
     (Code::SupervisorAbsent, |f, _| match f.means.supervision {
         Supervision::NotAsked | Supervision::Present => None,
@@ -688,8 +729,12 @@ const RULES: [(Code, Rule); 30] = [
             "tell an administrator of the bastion",
         ),
     }),
-    (Code::CapacityReached, |f, _| match f.means.capacity {
-        Capacity::Free => None,
+    (Code::CapacityReached, |f, now| match f.means.capacity {
+        Capacity::Free if now < f.longest_end(now) => None,
+        Capacity::Free => because(
+            "the session has lasted as long as one may".to_owned(),
+            "connect again",
+        ),
         Capacity::Reached => because(
             "the bastion holds as many sessions as it may".to_owned(),
             "try again in a minute",
@@ -708,12 +753,20 @@ impl Facts {
         (grant.terms.operator == operator.id && on_target).then_some(grant)
     }
 
+    /// When the session limit ends the session, new or live.
+    fn longest_end(&self, now: Time) -> Time {
+        self.since.unwrap_or(now).plus(self.policy.session_limit)
+    }
+
     fn destination(&self) -> String {
-        format!("{}@{}", self.asked.account, shown(&self.asked.target))
+        format!("{}@{}", self.asked.account, printable(&self.asked.target))
     }
 
     fn how_to_request(&self) -> String {
-        let (operator, target) = (shown(&self.asked.operator), shown(&self.asked.target));
+        let (operator, target) = (
+            printable(&self.asked.operator),
+            printable(&self.asked.target),
+        );
         format!(
             "ask for one with   ssh {operator}@{} request {target}   or at {}/interventions/new?target={target}",
             self.policy.ssh_name, self.policy.host_web
@@ -724,14 +777,6 @@ impl Facts {
 /// A proposed grant is no right yet; to its holder it is as good as missing.
 fn grant_is_decided(grant: &Grant) -> bool {
     !matches!(grant.state, crate::grant::GrantState::Proposed { .. })
-}
-
-/// A typed name as it may be shown in a terminal.
-fn shown(text: &str) -> String {
-    text.chars()
-        .take(64)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
 }
 
 fn permit(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
@@ -746,7 +791,6 @@ fn permit(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
         return Err(vec![incomplete()]);
     };
     let plan = intervention.plan();
-    let limit = facts.since.unwrap_or(now).plus(facts.policy.session_limit);
     let review = grant.review_due().unwrap_or(now);
     let ends_at = plan
         .text
@@ -754,7 +798,7 @@ fn permit(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
         .end()
         .min(grant.terms.validity.end())
         .min(review)
-        .min(limit);
+        .min(facts.longest_end(now));
     let operations = plan
         .text
         .operations
@@ -773,6 +817,7 @@ fn permit(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
         operations,
         proof,
         source: facts.place.source,
+        decided_at: now,
         ends_at,
     })
 }

@@ -212,26 +212,40 @@ impl Grant {
     }
 
     /// Puts a proposed right in force while the platform is being set up, when there may be
-    /// nobody else yet. The caller has checked that the set-up is still open; the trace says so.
+    /// nobody else yet, but not by the holder's own hand. The caller has checked that the set-up
+    /// is still open; the trace says so.
     pub fn accept_in_setup(self, by: Who, now: Time) -> Result<Changed<Self>, Refusal> {
         let proposed_by = self.proposer()?;
+        if by == Who::Operator(self.terms.operator.clone()) {
+            return Err(own_right(&self.terms.operator));
+        }
         Ok(self.activate(proposed_by, by, "grant.accepted_in_setup", now))
     }
 
-    /// Records a review. The reviewer is never the holder.
+    /// Records a review, made at `now` whatever it says. The reviewer is never the holder.
     pub fn review(
         mut self,
         reviewer: &Operator,
-        review: Review,
+        mut review: Review,
         now: Time,
     ) -> Result<Changed<Self>, Refusal> {
         reviewer
             .may(Role::Manager)
             .or_else(|_| reviewer.may(Role::Security))?;
-        if reviewer.id == self.terms.operator || review.reviewer != reviewer.id {
+        if reviewer.id == self.terms.operator {
             return Err(own_right(&reviewer.id));
         }
+        if review.reviewer != reviewer.id {
+            return Err(Refusal::new(
+                "reviewer_differs",
+                format!(
+                    "this review is said to be `{}`'s, not `{}`'s",
+                    review.reviewer, reviewer.id
+                ),
+            ));
+        }
         review.check()?;
+        review.at = now;
         let by = Who::Operator(reviewer.id.clone());
         let GrantState::Active {
             proposed_by,
@@ -330,10 +344,15 @@ impl Grant {
         Ok(Changed::new(self, event))
     }
 
-    /// When the next review is due, for an active grant.
-    pub const fn review_due(&self) -> Option<Time> {
+    /// When the next review is due, for an active grant. Never later than its period after the
+    /// last review (or the approval), whatever a row says.
+    pub fn review_due(&self) -> Option<Time> {
         match self.state {
-            GrantState::Active { review_due, .. } => Some(review_due),
+            GrantState::Active { review_due, at, .. } => {
+                let last = self.reviews.last().map_or(at, |review| review.at);
+                let latest = last.plus_months(self.terms.review_every.months());
+                Some(review_due.min(latest))
+            }
             GrantState::Proposed { .. } | GrantState::Withdrawn { .. } => None,
         }
     }
@@ -345,7 +364,9 @@ impl Grant {
             GrantState::Withdrawn { .. } => Standing::Withdrawn,
             GrantState::Active { .. } if now < self.terms.validity.start() => Standing::NotStarted,
             GrantState::Active { .. } if now >= self.terms.validity.end() => Standing::Expired,
-            GrantState::Active { review_due, .. } if now >= review_due => Standing::ReviewOverdue,
+            GrantState::Active { .. } if self.review_due().is_none_or(|due| now >= due) => {
+                Standing::ReviewOverdue
+            }
             GrantState::Active { .. } => Standing::InForce,
         }
     }

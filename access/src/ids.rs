@@ -166,12 +166,49 @@ fn is_number(text: &str) -> bool {
             .all(|b| b.is_ascii_digit())
 }
 
-/// What may be shown of a refused text: at most 64 characters, control characters replaced.
-fn printable(text: &str) -> String {
+/// What may be shown of a text that was typed: at most 64 characters; what a terminal or a page
+/// would act on, or not show, is replaced.
+pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .take(64)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() || turns_text(c) || is_unseen(c) {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
+}
+
+/// Characters that change the direction of the text after them, so that it reads as another one
+/// (Unicode UAX 9, explicit formatting; UTS 55).
+pub(crate) const fn turns_text(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Characters that nobody sees (Unicode, default ignorable code points).
+pub(crate) const fn is_unseen(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 use crate::approval::{Approval, Assertion, Decision, Statement};
 use crate::audit::{Event, Who};
 use crate::changed::Changed;
-use crate::contact::Contact;
+use crate::contact::{Contact, same_mailbox};
 use crate::ids::{ContactId, CustomerId, InterventionId, OperatorId};
 use crate::operator::{Operator, Role};
 use crate::plan::{Plan, PlanText};
@@ -180,7 +180,7 @@ impl Intervention {
     }
 
     /// Writes a new version of the plan. Approvals of the old one count no longer; the customer
-    /// decides anew.
+    /// decides anew. What time has ended stays ended.
     pub fn amend(
         mut self,
         text: PlanText,
@@ -188,6 +188,7 @@ impl Intervention {
         now: Time,
     ) -> Result<Changed<Self>, Refusal> {
         self.only_requester(by)?;
+        self.must_be_in_time("amended", now)?;
         text.check(now)?;
         let state = match self.state {
             InterventionState::Draft => InterventionState::Draft,
@@ -228,6 +229,7 @@ impl Intervention {
         now: Time,
     ) -> Result<Changed<Self>, Refusal> {
         self.only_own_approver(contact)?;
+        self.must_be_in_time("asked about", now)?;
         require_text("question", question, 3, 2000)?;
         let InterventionState::Submitted { deadline, .. } = self.state else {
             return Err(self.not_possible("asked about"));
@@ -258,6 +260,7 @@ impl Intervention {
         now: Time,
     ) -> Result<Changed<Self>, Refusal> {
         self.only_requester(by)?;
+        self.must_be_in_time("answered", now)?;
         require_text("answer", answer, 1, 2000)?;
         let InterventionState::InfoRequested { deadline, .. } = self.state else {
             return Err(self.not_possible("answered"));
@@ -396,6 +399,7 @@ impl Intervention {
         outcome: &str,
         now: Time,
     ) -> Result<Changed<Self>, Refusal> {
+        may_request(by)?;
         require_text("outcome", outcome, 3, 2000)?;
         if by.id != self.requested_by && !self.plan.text.operators.contains(&by.id) {
             return Err(Refusal::new(
@@ -425,15 +429,14 @@ impl Intervention {
     /// one closes at its window's end. `None` where time changes nothing.
     pub fn aged(mut self, now: Time) -> Option<Changed<Self>> {
         match self.state {
-            InterventionState::Submitted { deadline, .. }
-            | InterventionState::InfoRequested { deadline, .. }
-                if now >= deadline =>
+            InterventionState::Submitted { .. } | InterventionState::InfoRequested { .. }
+                if self.due().is_some_and(|due| now >= due) =>
             {
                 let event = self.event("intervention.expired", Who::Bastion, now);
                 self.state = InterventionState::Expired { at: now };
                 Some(Changed::new(self, event))
             }
-            InterventionState::Approved { .. } if now >= self.plan.text.window.end() => {
+            InterventionState::Approved { .. } if self.due().is_some_and(|due| now >= due) => {
                 let outcome = "the window ended".to_owned();
                 let event = self
                     .event("intervention.closed", Who::Bastion, now)
@@ -462,6 +465,18 @@ impl Intervention {
         &self.plan
     }
 
+    /// The signed approval of this very plan. Without one, what a row calls approved is not.
+    pub fn approval(&self) -> Option<&Approval> {
+        let hash = self.plan.hash();
+        self.approvals.iter().rev().find(|approval| {
+            approval.decision == Decision::Approve
+                && approval.intervention == self.id
+                && approval.customer == self.customer
+                && approval.plan_version == self.plan.number
+                && approval.plan_hash == hash
+        })
+    }
+
     /// How it stands at `now`.
     pub fn phase(&self, now: Time) -> Phase {
         match self.state {
@@ -478,6 +493,37 @@ impl Intervention {
             InterventionState::Expired { .. } => Phase::Expired,
             InterventionState::Revoked { .. } => Phase::Revoked,
             InterventionState::Closed { .. } => Phase::Closed,
+        }
+    }
+
+    /// When time alone ends its state: the deadline of an unanswered one, the window's end of an
+    /// approved one.
+    const fn due(&self) -> Option<Time> {
+        match self.state {
+            InterventionState::Submitted { deadline, .. }
+            | InterventionState::InfoRequested { deadline, .. } => Some(deadline),
+            InterventionState::Approved { .. } => Some(self.plan.text.window.end()),
+            InterventionState::Draft
+            | InterventionState::Refused { .. }
+            | InterventionState::Withdrawn { .. }
+            | InterventionState::Expired { .. }
+            | InterventionState::Revoked { .. }
+            | InterventionState::Closed { .. } => None,
+        }
+    }
+
+    /// Refuses what would bring back to life what time has ended, whether or not that was
+    /// written down yet.
+    fn must_be_in_time(&self, what: &str, now: Time) -> Result<(), Refusal> {
+        match self.due() {
+            Some(due) if now >= due => Err(Refusal::new(
+                "deadline_over",
+                format!(
+                    "the time of `{}` ended at {due} and it cannot be {what}; ask for a new one",
+                    self.id
+                ),
+            )),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -534,11 +580,7 @@ impl Intervention {
                     format!("`{id}`, whom the plan names, is not a registered operator"),
                 ));
             };
-            if person
-                .details
-                .email
-                .eq_ignore_ascii_case(&contact.details.email)
-            {
+            if same_mailbox(&person.details.email, &contact.details.email) {
                 return Err(Refusal::new(
                     "approver_is_requester",
                     format!(

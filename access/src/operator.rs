@@ -88,7 +88,8 @@ impl Operator {
         Ok(Changed::new(operator, event))
     }
 
-    /// Replaces what is declared about this person. Nobody gives himself a role.
+    /// Replaces what is declared about this person. Nobody gives himself a role, another actor,
+    /// another network, nor another address than the one by which he is recognised on both sides.
     pub fn amend(
         mut self,
         details: OperatorDetails,
@@ -96,11 +97,15 @@ impl Operator {
         now: Time,
     ) -> Result<Changed<Self>, Refusal> {
         check(&details)?;
-        if by == Who::Operator(self.id.clone()) && details.roles != self.details.roles {
+        let same_reach = details.roles == self.details.roles
+            && details.actor == self.details.actor
+            && details.sources == self.details.sources
+            && details.email == self.details.email;
+        if by == Who::Operator(self.id.clone()) && !same_reach {
             return Err(Refusal::new(
                 "own_right",
                 format!(
-                    "`{}` cannot change his own roles; ask another administrator",
+                    "`{}` cannot change his own roles, actor, networks or e-mail address; ask another administrator",
                     self.id
                 ),
             ));
@@ -191,7 +196,24 @@ fn check(details: &OperatorDetails) -> Result<(), Refusal> {
             "an operator needs at least one role: `operator`, `manager`, `security`, `auditor` or `admin`",
         ));
     }
-    Ok(())
+    check_keys(&details.keys)
+}
+
+/// Refuses a key that is empty or more than one line; what kind it is, is seen when it is used.
+pub(crate) fn check_keys(keys: &[String]) -> Result<(), Refusal> {
+    match keys
+        .iter()
+        .find(|key| key.trim().is_empty() || key.chars().any(char::is_control))
+    {
+        None => Ok(()),
+        Some(key) => Err(Refusal::new(
+            "key_invalid",
+            format!(
+                "`{}` is not one line like `ssh-ed25519 AAAA…`",
+                key.escape_debug()
+            ),
+        )),
+    }
 }
 
 /// A network in CIDR notation, such as `192.0.2.0/24` or `2001:db8::/32`.

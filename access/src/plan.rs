@@ -62,6 +62,12 @@ impl PlanText {
         require_text("nature", &self.nature, 3, 2000)?;
         require_text("impact", &self.impact, 3, 2000)?;
         require_text("rollback", &self.rollback, 3, 2000)?;
+        for (what, text) in [
+            ("accountable", &self.accountable),
+            ("reference", &self.reference),
+        ] {
+            require_text(what, text.as_deref().unwrap_or_default(), 0, 200)?;
+        }
         if self.operators.is_empty()
             || self.targets.is_empty()
             || self.accounts.is_empty()

@@ -70,10 +70,10 @@ impl SecondFactor {
         Changed::new(enrolled, event)
     }
 
-    /// Takes the factor out of use.
+    /// Takes the factor out of use, for good; the first time is the one that is kept.
     pub fn revoke(mut self, by: Who, now: Time) -> Changed<Self> {
         let event = self.event("second_factor.revoked", by, now);
-        self.revoked_at = Some(now);
+        self.revoked_at = self.revoked_at.or(Some(now));
         Changed::new(self, event)
     }
 

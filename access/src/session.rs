@@ -64,7 +64,8 @@ pub enum FactorUse {
 }
 
 impl Session {
-    /// Opens a session. An empty `motive` stands for the plan's purpose.
+    /// Opens a session with a permit that is still fresh. An empty `motive` stands for the plan's
+    /// purpose.
     pub fn open(
         id: SessionId,
         permit: &Permit,
@@ -72,6 +73,7 @@ impl Session {
         factor: FactorUse,
         now: Time,
     ) -> Result<Changed<Self>, Refusal> {
+        permit.must_be_fresh(now)?;
         let motive = if motive.trim().is_empty() {
             permit.purpose()
         } else {

@@ -3,10 +3,12 @@
 use crate::audit::{Event, Who};
 use crate::changed::Changed;
 use crate::ids::{AccountName, CustomerId, TargetId};
+use crate::operator::check_keys;
 use crate::refusal::{Refusal, require_text};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
 
 /// Whether the system is the customer's alone (HDS v2 EXI 15: he may read its traces).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -36,7 +38,7 @@ pub enum TargetState {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TargetDetails {
     pub customer: CustomerId,
-    /// `host:port`, the only address ever dialled.
+    /// `host:port` (`[2001:db8::1]:22`), the only address ever dialled.
     pub address: String,
     /// Pinned host keys in OpenSSH format (`ssh-ed25519 AAAA…`); none pinned, none reached.
     #[serde(default)]
@@ -135,7 +137,7 @@ fn check(details: &TargetDetails) -> Result<(), Refusal> {
     let port = details
         .address
         .rsplit_once(':')
-        .filter(|(host, _)| !host.is_empty())
+        .filter(|(host, _)| is_host(host))
         .map(|(_, port)| port.parse::<u16>());
     if !matches!(port, Some(Ok(1..))) {
         return Err(Refusal::new(
@@ -152,5 +154,18 @@ fn check(details: &TargetDetails) -> Result<(), Refusal> {
             "a target needs at least one account, such as `root`",
         ));
     }
-    Ok(())
+    check_keys(&details.host_keys)
+}
+
+/// A name, an IPv4 address, or an IPv6 address in brackets: what can be read in one way only.
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Points in time: microseconds since the Unix epoch, UTC. Reads no clock.
 
-use jiff::{Timestamp, ToSpan, Unit, tz::TimeZone};
+use jiff::{RoundMode, Timestamp, TimestampRound, ToSpan, Unit, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -45,16 +45,17 @@ impl Time {
     }
 
     /// `months` civil months later in UTC: 31 January and one month is 28 (or 29) February.
+    /// Where the calendar (years -9999 to 9999) does not reach, this very time: what is due then
+    /// is due at once, and no right lasts longer for it.
     #[must_use]
     pub fn plus_months(self, months: i8) -> Self {
-        let later = self
-            .timestamp()
+        let Ok(start) = Timestamp::from_microsecond(self.0) else {
+            return self;
+        };
+        let later = start
             .to_zoned(TimeZone::UTC)
             .checked_add(i32::from(months).months());
-        match later {
-            Ok(zoned) => Self(zoned.timestamp().as_microsecond()),
-            Err(_) => Self(i64::MAX),
-        }
+        later.map_or(self, |zoned| Self(zoned.timestamp().as_microsecond()))
     }
 
     /// How long from `earlier` to this time; zero where it is not earlier.
@@ -62,12 +63,13 @@ impl Time {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// RFC 3339 in UTC, to the second: `2026-11-24T08:00:00Z`.
+    /// RFC 3339 in UTC, to the second, rounded down: `2026-11-24T08:00:00Z`. Never a second that
+    /// has not come, so that nothing reads as having happened after a window that was still open.
     pub fn rfc3339(self) -> String {
-        let whole = self
-            .timestamp()
-            .round(Unit::Second)
-            .unwrap_or(self.timestamp());
+        let down = TimestampRound::new()
+            .smallest(Unit::Second)
+            .mode(RoundMode::Floor);
+        let whole = self.timestamp().round(down).unwrap_or(self.timestamp());
         whole.to_string()
     }
 
