@@ -27,6 +27,7 @@
 pub mod asciicast;
 mod book;
 mod canonical;
+mod channel;
 pub mod journal;
 pub mod keys;
 pub mod manifest;

@@ -1,6 +1,6 @@
 //! A session being recorded. Handing something over is recording it: it lies in a bounded buffer
 //! at once and on disk within a second. A slow disk slows the session; nothing is dropped; a disk
-//! that fails ends it.
+//! that fails, or takes nothing any more, ends it.
 //!
 //! There is no queue of messages. A call hashes, decodes and appends under a lock, so output that
 //! is not kept costs one hash and no memory, and a session that does nothing holds no buffer. A
@@ -41,6 +41,8 @@ pub struct Limits {
     pub exec_bytes_per_second: u64,
     /// After this long, what was handed over is on its way to the disk.
     pub flush_after: Duration,
+    /// A disk that has not taken what it was given for so long has failed.
+    pub stalled_after: Duration,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             exec_bytes: 16 * 1024 * 1024,
             exec_bytes_per_second: 4 * 1024,
             flush_after: Duration::from_secs(1),
+            stalled_after: Duration::from_secs(30),
         }
     }
 }
@@ -103,11 +106,7 @@ pub async fn begin(
         room: Notify::new(),
         outcome: watch::Sender::new(Outcome::Running),
     });
-    task::spawn(write_until_the_end(
-        Arc::clone(&shared),
-        files,
-        limits.flush_after,
-    ));
+    task::spawn(write_until_the_end(Arc::clone(&shared), files, limits));
     Ok(Recorder {
         live: Arc::new(Live { shared }),
     })
@@ -477,12 +476,12 @@ impl Shared {
     }
 }
 
-async fn write_until_the_end(shared: Arc<Shared>, mut files: Files, flush_after: Duration) {
+async fn write_until_the_end(shared: Arc<Shared>, mut files: Files, limits: Limits) {
     loop {
         shared.work.notified().await;
         tokio::select! {
             () = shared.now.notified() => {}
-            () = tokio::time::sleep(flush_after) => {}
+            () = tokio::time::sleep(limits.flush_after) => {}
         }
         let (pieces, phase) = match shared.lock() {
             Ok(mut recording) => (recording.book.take(), recording.phase),
@@ -495,10 +494,11 @@ async fn write_until_the_end(shared: Arc<Shared>, mut files: Files, flush_after:
             (files, written)
         });
         // From here on durable, or failed.
-        files = match written.await {
-            Ok((files, Ok(()))) => files,
-            Ok((_, Err(error))) => return shared.fail(chain(&error)),
-            Err(error) => return shared.fail(chain(&error)),
+        files = match tokio::time::timeout(limits.stalled_after, written).await {
+            Ok(Ok((files, Ok(())))) => files,
+            Ok(Ok((_, Err(error)))) => return shared.fail(chain(&error)),
+            Ok(Err(error)) => return shared.fail(chain(&error)),
+            Err(_) => return shared.fail("the disk takes nothing any more".to_owned()),
         };
         if let Ok(mut recording) = shared.lock() {
             recording.book.written(bytes);

@@ -30,7 +30,7 @@
 //!
 //! **Frame `n`** (from 0): plain text is at most 64 KiB of the stream, compressed as one zstd
 //! frame, then AES-256-GCM with the data key; nonce = 4 zero bytes ‖ `n` (u64); associated data =
-//! `H(opening) ‖ n (u64) ‖ the frame's first 9 bytes ‖ H(everything in the file before this
+//! `H(opening, its mark included) ‖ n (u64) ‖ the frame's first 9 bytes ‖ H(everything in the file before this
 //! frame)`. Frames cut the plain text anywhere, also inside a line.
 //!
 //! **Complete, truncated, forged.** A stream that ends after a frame with `last` = 1 is complete.

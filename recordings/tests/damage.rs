@@ -93,24 +93,22 @@ async fn every_flipped_byte_of_every_file_is_caught_and_named() {
     for name in desk.files("s1") {
         let bytes = fs::read(desk.file("s1", &name)).unwrap();
         for at in 0..bytes.len() {
-            for bit in [0x01, 0x20, 0x80] {
-                let mut changed = bytes.clone();
-                changed[at] ^= bit;
-                fs::write(desk.file("s1", &name), &changed).unwrap();
-                let report = desk.verify_without_key("s1");
-                let named = report
-                    .failures()
-                    .any(|check| check.sentence.contains(&name));
-                assert!(named, "{name}, byte {at}, bit {bit:x}: {report:#?}");
-                flipped += 1;
-            }
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            fs::write(desk.file("s1", &name), &changed).unwrap();
+            let report = desk.verify_without_key("s1");
+            let named = report
+                .failures()
+                .any(|check| check.sentence.contains(&name));
+            assert!(named, "{name}, byte {at}: {report:#?}");
+            flipped += 1;
             if at % 61 == 0 {
                 assert!(!desk.verify_with_key("s1").holds(), "{name}, byte {at}");
             }
         }
         fs::write(desk.file("s1", &name), &bytes).unwrap();
     }
-    assert!(flipped > 3_000, "{flipped}");
+    assert!(flipped > 2_500, "{flipped}");
     desk.assert_holds("s1");
 }
 

@@ -207,6 +207,37 @@ fn a_slow_disk_slows_the_session_and_drops_nothing() {
     desk.assert_holds("s1");
 }
 
+#[test]
+fn a_disk_that_takes_nothing_any_more_ends_the_session() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let desk = Desk::new();
+    runtime.block_on(async {
+        let limits = Limits {
+            flush_after: Duration::from_millis(1),
+            stalled_after: Duration::from_millis(50),
+            ..Limits::default()
+        };
+        let recorder = desk.begin_with("s1", limits).await.unwrap();
+        let busy = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(1)));
+        recorder
+            .open_channel(Micros(0), 0, terminal(80, 24))
+            .await
+            .unwrap();
+        let failed = recorder.failed().await;
+        assert!(!busy.is_finished(), "it waited for the disk");
+        assert!(
+            failed.to_string().contains("takes nothing any more"),
+            "{failed}"
+        );
+        assert_eq!(recorder.close_channel(Micros(1), 0).await, Err(failed));
+    });
+}
+
 #[tokio::test]
 async fn a_session_whose_storage_is_a_file_does_not_begin() {
     let desk = Desk::new();
