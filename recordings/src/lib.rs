@@ -19,6 +19,7 @@
 //! - [`recorder`]: a session being recorded, and [`recorder::recover`] for one that was killed;
 //! - [`manifest`]: what is signed at the end;
 //! - [`replay`]: a recording read back with a private key;
+//! - [`transcript`] (pure): a cast as text to search in;
 //! - [`verify`]: every check, each with its sentence.
 //!
 //! INVARIANT: what records holds public keys only, and a recording that cannot be written ends
@@ -36,6 +37,7 @@ mod recover;
 pub mod replay;
 pub mod seal;
 pub mod storage;
+pub mod transcript;
 pub mod unseal;
 pub mod verify;
 mod writer;

@@ -8,6 +8,7 @@ use crate::asciicast::{self, Size, Subject};
 use crate::journal::{self, JournalLine, SessionHeader};
 use crate::keys::PrivateKey;
 use crate::storage::{JOURNAL, SessionId, Storage, StorageError, cast_name, channel_of};
+use crate::transcript::Transcript;
 use crate::unseal::{Ending, Opened, Plain, UnsealError};
 
 /// A recording and the key that opens it.
@@ -83,6 +84,18 @@ impl Replay {
                 .map(|()| Ending::Truncated { torn_bytes: 0 }),
             Err(error) => Err(error),
         }
+    }
+
+    /// What a channel showed, as plain text to search in.
+    pub fn write_transcript(
+        &self,
+        channel: u32,
+        out: &mut dyn Write,
+    ) -> Result<Ending, ReplayError> {
+        let mut transcript = Transcript::new(out);
+        let ending = self.write_cast(channel, &mut transcript)?;
+        transcript.finish().map_err(ReplayError::Write)?;
+        Ok(ending)
     }
 
     fn write_lines(&self, stream: &str, out: &mut dyn Write) -> Result<(Ending, u64), ReplayError> {
