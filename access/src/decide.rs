@@ -119,6 +119,7 @@ pub struct Policy {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
+    /// Nobody is registered under that login, or he does not hold the role that works on targets.
     OperatorUnknown,
     OperatorSuspended,
     ActorSuspended,
@@ -138,6 +139,7 @@ pub enum Code {
     AccountNotGranted,
     OperationNotGranted,
     InterventionMissing,
+    /// Also where what a row calls approved carries no signed approval of its plan as it stands.
     InterventionNotApproved,
     InterventionNotArmed,
     InterventionNotStarted,
@@ -145,9 +147,11 @@ pub enum Code {
     InterventionRevoked,
     OperatorNotInIntervention,
     TargetNotInIntervention,
+    /// Also where nothing was said yet and right and plan share no operation.
     OperationNotInIntervention,
     SupervisorAbsent,
     RecordingUnavailable,
+    /// No further session fits, or this one has lasted as long as one may.
     CapacityReached,
 }
 

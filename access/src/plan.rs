@@ -94,7 +94,7 @@ impl PlanText {
             && self
                 .accountable
                 .as_deref()
-                .is_none_or(|a| a.trim().is_empty())
+                .is_none_or(|name| require_text("accountable", name, 2, 200).is_err())
         {
             return Err(Refusal::new(
                 "accountable_missing",

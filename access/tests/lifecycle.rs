@@ -366,7 +366,7 @@ fn an_edit_makes_a_new_version_and_keeps_the_old_one() {
 #[test]
 fn a_plan_nobody_could_decide_on_is_not_taken() {
     type Change = fn(&mut access::plan::PlanText);
-    let rows: [(&str, Change, &str); 17] = [
+    let rows: [(&str, Change, &str); 19] = [
         ("purpose", |t| t.purpose = "short".into(), "text_missing"),
         ("spaces", |t| t.purpose = " ".repeat(40), "text_missing"),
         (
@@ -403,6 +403,16 @@ fn a_plan_nobody_could_decide_on_is_not_taken() {
             "accountable",
             |t| t.accountable = Some(" ".into()),
             "accountable_missing",
+        ),
+        (
+            "accountable, unseen",
+            |t| t.accountable = Some("\u{200b}\u{200b}".into()),
+            "accountable_missing",
+        ),
+        (
+            "reference",
+            |t| t.reference = Some("\u{202e}7-GHC".into()),
+            "text_not_plain",
         ),
     ];
     let id = || InterventionId::numbered(2026, 1);
