@@ -31,7 +31,7 @@ pub struct Manifest {
     pub about: SessionHeader,
     pub ended_at: UtcMicros,
     pub reason: String,
-    /// The journal first, then casts by channel.
+    /// The journal first, then the casts.
     pub streams: Vec<StreamSummary>,
     /// Empty if interrupted: what closes a killed recording cannot read it.
     pub channels: Vec<ChannelSummary>,
