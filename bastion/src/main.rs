@@ -1,1 +1,9 @@
+//! The bastion's binary.
+
+mod clock;
+mod config;
+mod declared;
+mod secrets;
+mod ssh;
+
 fn main() {}
