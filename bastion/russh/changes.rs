@@ -19,11 +19,21 @@ pub(crate) struct Change {
 }
 
 const fn once(file: &'static str, old: &'static str, new: &'static str) -> Change {
-    Change { file, times: 1, old, new }
+    Change {
+        file,
+        times: 1,
+        old,
+        new,
+    }
 }
 
 const fn twice(file: &'static str, old: &'static str, new: &'static str) -> Change {
-    Change { file, times: 2, old, new }
+    Change {
+        file,
+        times: 2,
+        old,
+        new,
+    }
 }
 
 #[rustfmt::skip]

@@ -55,8 +55,7 @@ impl Credit {
     /// What to give back now, if it is worth a message.
     pub(crate) fn due(&self) -> Option<u32> {
         let (_, worth) = self.session.get()?;
-        (self.taken.load(Ordering::Acquire) >= *worth)
-            .then(|| self.taken.swap(0, Ordering::AcqRel))
+        (self.taken.load(Ordering::Acquire) >= *worth).then(|| self.taken.swap(0, Ordering::AcqRel))
     }
 
     pub(crate) fn close(&self) {
