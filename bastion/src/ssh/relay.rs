@@ -93,12 +93,12 @@ pub(crate) struct Passed {
 /// protocol's own words. A filter that sends something back gives out whole packets of its protocol,
 /// so that what it sends back falls between two of them.
 pub(crate) trait Filter: Sync {
-    fn from_operator(
+    fn operator_sent(
         &self,
         data: Bytes,
     ) -> impl Future<Output = Result<Passed, RecordingFailed>> + Send;
 
-    fn from_target(
+    fn target_sent(
         &self,
         data: Bytes,
     ) -> impl Future<Output = Result<Passed, RecordingFailed>> + Send;
@@ -108,12 +108,18 @@ pub(crate) trait Filter: Sync {
 pub(crate) struct Plain;
 
 impl Filter for Plain {
-    async fn from_operator(&self, data: Bytes) -> Result<Passed, RecordingFailed> {
-        Ok(Passed { on: data, back: Bytes::new() })
+    async fn operator_sent(&self, data: Bytes) -> Result<Passed, RecordingFailed> {
+        Ok(Passed {
+            on: data,
+            back: Bytes::new(),
+        })
     }
 
-    async fn from_target(&self, data: Bytes) -> Result<Passed, RecordingFailed> {
-        Ok(Passed { on: data, back: Bytes::new() })
+    async fn target_sent(&self, data: Bytes) -> Result<Passed, RecordingFailed> {
+        Ok(Passed {
+            on: data,
+            back: Bytes::new(),
+        })
     }
 }
 
@@ -269,17 +275,33 @@ where
         RelayEnd::Cut("the session has ended".to_owned())
     }
 
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's messages are open-ended, and what is not named does not pass"
+    )]
     async fn message_of_operator(&self, message: ChannelMsg) -> Result<(), Stop> {
         match message {
             ChannelMsg::Data { data } => self.input(data).await,
             ChannelMsg::Eof => {
-                self.journal(JournalEvent::Eof { channel: self.tap.channel, side: Side::Operator })
-                    .await?;
+                self.journal(JournalEvent::Eof {
+                    channel: self.tap.channel,
+                    side: Side::Operator,
+                })
+                .await?;
                 Ok(self.target.eof().await?)
             }
-            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
-                let Tap { recorder, channel, .. } = &self.tap;
-                recorder.resize(self.now(), *channel, col_width, row_height).await?;
+            ChannelMsg::WindowChange {
+                col_width,
+                row_height,
+                pix_width,
+                pix_height,
+            } => {
+                let Tap {
+                    recorder, channel, ..
+                } = &self.tap;
+                recorder
+                    .resize(self.now(), *channel, col_width, row_height)
+                    .await?;
                 Ok(self
                     .target
                     .window_change(col_width, row_height, pix_width, pix_height)
@@ -299,6 +321,10 @@ where
         }
     }
 
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's messages are open-ended, and what is not named does not pass"
+    )]
     async fn message_of_target(&self, message: ChannelMsg) -> Result<(), Stop> {
         let channel = self.tap.channel;
         match message {
@@ -309,16 +335,29 @@ where
                 Ok(self.operator.extended_data_bytes(ext, data).await?)
             }
             ChannelMsg::Eof => {
-                self.journal(JournalEvent::Eof { channel, side: Side::Target }).await?;
+                self.journal(JournalEvent::Eof {
+                    channel,
+                    side: Side::Target,
+                })
+                .await?;
                 self.said.eof.store(true, Ordering::Relaxed);
                 Ok(self.operator.eof().await?)
             }
             ChannelMsg::ExitStatus { exit_status } => {
-                self.journal(JournalEvent::Exit { channel, status: exit_status }).await?;
+                self.journal(JournalEvent::Exit {
+                    channel,
+                    status: exit_status,
+                })
+                .await?;
                 self.said.exit.store(true, Ordering::Relaxed);
                 Ok(self.operator.exit_status(exit_status).await?)
             }
-            ChannelMsg::ExitSignal { signal_name, core_dumped, error_message, lang_tag } => {
+            ChannelMsg::ExitSignal {
+                signal_name,
+                core_dumped,
+                error_message,
+                lang_tag,
+            } => {
                 self.journal(JournalEvent::ExitSignal {
                     channel,
                     signal: format!("{signal_name:?}"),
@@ -341,11 +380,17 @@ where
     }
 
     async fn input(&self, data: Bytes) -> Result<(), Stop> {
-        let Tap { recorder, channel, activity, filter, .. } = &self.tap;
+        let Tap {
+            recorder,
+            channel,
+            activity,
+            filter,
+            ..
+        } = &self.tap;
         let now = self.now();
         activity.operator.store(now.0, Ordering::Relaxed);
         recorder.input(now, *channel, data.clone()).await?;
-        let Passed { on, back } = filter.from_operator(data).await?;
+        let Passed { on, back } = filter.operator_sent(data).await?;
         if !back.is_empty() {
             self.to_operator(back).await?;
         }
@@ -355,7 +400,7 @@ where
     async fn output(&self, data: Bytes) -> Result<(), Stop> {
         self.target_spoke();
         self.record_output(Stream::Stdout, &data).await?;
-        let Passed { on, back } = self.tap.filter.from_target(data).await?;
+        let Passed { on, back } = self.tap.filter.target_sent(data).await?;
         if !back.is_empty() {
             self.target.data_bytes(back).await?;
         }
@@ -373,7 +418,11 @@ where
         match name.as_str() {
             END_OF_WRITE => {}
             BREAK => {
-                self.journal(JournalEvent::Signal { channel, signal: BREAK.to_owned() }).await?;
+                self.journal(JournalEvent::Signal {
+                    channel,
+                    signal: BREAK.to_owned(),
+                })
+                .await?;
             }
             _ => {
                 return self
@@ -431,8 +480,12 @@ where
     }
 
     async fn record_output(&self, stream: Stream, data: &Bytes) -> Result<(), Stop> {
-        let Tap { recorder, channel, .. } = &self.tap;
-        Ok(recorder.output(self.now(), *channel, stream, data.clone()).await?)
+        let Tap {
+            recorder, channel, ..
+        } = &self.tap;
+        Ok(recorder
+            .output(self.now(), *channel, stream, data.clone())
+            .await?)
     }
 
     async fn journal(&self, event: JournalEvent) -> Result<(), Stop> {
@@ -440,7 +493,10 @@ where
     }
 
     fn target_spoke(&self) {
-        self.tap.activity.target.store(self.now().0, Ordering::Relaxed);
+        self.tap
+            .activity
+            .target
+            .store(self.now().0, Ordering::Relaxed);
     }
 
     fn now(&self) -> Micros {
