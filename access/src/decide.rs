@@ -251,7 +251,7 @@ impl std::fmt::Display for Denial {
 
 /// INVARIANT: the only key to a target. Made by [`decide`] alone, taken by value by what connects,
 /// never stored: what is kept for longer than [`Permit::FRESH_FOR`] opens nothing.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(PartialEq, Debug)]
 #[must_use = "a permit that is not used opens nothing"]
 pub struct Permit {
     operator: OperatorId,

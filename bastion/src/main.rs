@@ -5,5 +5,6 @@ mod config;
 mod declared;
 mod secrets;
 mod ssh;
+mod watch;
 
 fn main() {}

@@ -1,0 +1,139 @@
+//! The bastion's own words on an operator's channel, before or without a session: lines out,
+//! lines in. Holds no secret and reaches no target.
+
+use super::session::Start;
+use russh::ChannelMsg;
+
+/// The longest line that is read.
+const LONGEST_LINE: usize = 2048;
+
+/// A channel that the bastion itself speaks on.
+pub(crate) struct Console {
+    start: Start,
+}
+
+impl Console {
+    /// Tells the client that its request goes ahead. `None` where it is gone.
+    pub(crate) async fn open(start: Start) -> Option<Self> {
+        start
+            .handle
+            .channel_success(start.channel.id())
+            .await
+            .ok()?;
+        Some(Self { start })
+    }
+
+    /// The channel back, for a session to go on with.
+    pub(crate) fn into_start(self) -> Start {
+        self.start
+    }
+
+    /// One line. An operator who is gone misses it.
+    pub(crate) async fn line(&self, text: &str) {
+        self.write(&format!("{text}\n")).await;
+    }
+
+    /// Asks and reads a line; `None` at the end of input, at Ctrl-C and at Ctrl-D.
+    pub(crate) async fn ask(&mut self, question: &str) -> Option<String> {
+        self.write(question).await;
+        self.read_line().await
+    }
+
+    /// The same, only where there is somebody to answer.
+    pub(crate) async fn ask_at_terminal(&mut self, question: &str) -> Option<String> {
+        if self.start.terminal.is_some() {
+            self.ask(question).await
+        } else {
+            None
+        }
+    }
+
+    /// Last words (on stderr where it failed), the exit status, and the end.
+    pub(crate) async fn finish(self, text: &str, status: u32) {
+        let text = text.trim_end();
+        if !text.is_empty() {
+            if status == 0 || self.start.terminal.is_some() {
+                self.line(text).await;
+            } else {
+                drop(
+                    self.start
+                        .channel
+                        .extended_data_bytes(1, format!("{text}\n").into_bytes())
+                        .await,
+                );
+            }
+        }
+        drop(self.start.channel.exit_status(status).await);
+        drop(self.start.channel.eof().await);
+        drop(self.start.channel.close().await);
+    }
+
+    async fn write(&self, text: &str) {
+        let text = if self.start.terminal.is_some() {
+            text.replace("\r\n", "\n").replace('\n', "\r\n")
+        } else {
+            text.to_owned()
+        };
+        drop(self.start.channel.data_bytes(text.into_bytes()).await);
+    }
+
+    /// A terminal in raw mode shows nothing by itself: what is typed is echoed here.
+    async fn read_line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        loop {
+            let data = match self.start.channel.wait().await? {
+                ChannelMsg::Data { data } => data,
+                ChannelMsg::Eof | ChannelMsg::Close => return None,
+                _ => continue,
+            };
+            for byte in data {
+                match byte {
+                    b'\r' | b'\n' => {
+                        self.write("\n").await;
+                        return Some(String::from_utf8_lossy(&line).trim().to_owned());
+                    }
+                    0x03 | 0x04 => {
+                        self.write("\n").await;
+                        return None;
+                    }
+                    0x7f | 0x08 => {
+                        if erase_last(&mut line) {
+                            self.write("\u{8} \u{8}").await;
+                        }
+                    }
+                    // Other control characters do nothing.
+                    0..0x20 => {}
+                    _ if line.len() < LONGEST_LINE => {
+                        line.push(byte);
+                        drop(self.start.channel.data_bytes(vec![byte]).await);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Takes the last character off, all of its bytes.
+fn erase_last(line: &mut Vec<u8>) -> bool {
+    while let Some(byte) = line.pop() {
+        if byte & 0xc0 != 0x80 {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backspace_takes_a_whole_character() {
+        let mut line = "aé".as_bytes().to_vec();
+        assert!(erase_last(&mut line));
+        assert_eq!(line, b"a");
+        assert!(erase_last(&mut line));
+        assert!(!erase_last(&mut line));
+    }
+}

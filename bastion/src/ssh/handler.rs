@@ -1,0 +1,759 @@
+//! The library's callbacks: the only file that names `russh::server`.
+//!
+//! They run inside the connection's own task, so none of them waits for a target, a recorder or a
+//! person once somebody is logged in: they answer, or hand over to a task.
+//!
+//! INVARIANT: the order of authentication. The key's signature is proven before a second factor
+//! is asked and before anything is read or written about a person.
+
+use super::login::{self, Destination, Login, Wanted};
+use super::requests::{Request, Stage, Verdict, verdict};
+use super::second_factor::{Answer, Challenge};
+use super::session::{self, Live, NotOpened, Proven, Run, Start, Terminal};
+use super::{Front, ReuseKey, menu};
+use crate::clock;
+use access::session::FactorUse;
+use access::{Event, Permit, Who};
+use russh::keys::HashAlg;
+use russh::server::{
+    Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
+};
+use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::{Mutex, Notify};
+use tracing::{debug, warn};
+
+/// What the rest of the SSH side calls the operator's channel.
+pub(crate) type OperatorChannel = Channel<Msg>;
+/// What the rest of the SSH side calls the operator's connection.
+pub(crate) type OperatorHandle = Handle;
+
+/// Exit status of what the bastion itself refuses: what `ssh` says of its own failures.
+pub(crate) const REFUSED: u32 = 255;
+/// Refusals that one connection can have traced; then it is ended.
+const MOST_REFUSALS: u32 = 200;
+/// Answers to one keyboard-interactive question before the method counts as failed.
+const MOST_QUESTIONS: u32 = 3;
+
+/// One connection, shared by its callbacks, its channels and whoever ends it.
+pub(crate) struct Connection {
+    front: Arc<Front>,
+    source: IpAddr,
+    pub(crate) proven: OnceLock<Proven>,
+    /// Opened by the first channel that needs it; one per connection.
+    live: Mutex<Option<Arc<Live>>>,
+    /// Somebody is logged in.
+    pub(crate) logged_in: Notify,
+    /// The connection has to end.
+    pub(crate) end: Notify,
+    refusals: AtomicU32,
+}
+
+impl Connection {
+    pub(crate) fn new(front: Arc<Front>, source: IpAddr) -> Arc<Self> {
+        Arc::new(Self {
+            front,
+            source,
+            proven: OnceLock::new(),
+            live: Mutex::new(None),
+            logged_in: Notify::new(),
+            end: Notify::new(),
+            refusals: AtomicU32::new(0),
+        })
+    }
+
+    /// Ends the session of this connection, if it had one. Called when the connection is gone.
+    pub(crate) async fn finish(&self) {
+        let live = self.live.lock().await.take();
+        if let Some(live) = live {
+            live.end(&self.front).await;
+        }
+    }
+
+    /// The session of this connection, if it has one.
+    pub(crate) async fn live(&self) -> Option<Arc<Live>> {
+        self.live.lock().await.clone()
+    }
+
+    /// Writes down a refused request; too many of them end the connection.
+    async fn trace_refused(&self, request: &str, code: &str, sentence: &str) {
+        let Some(proven) = self.proven.get() else {
+            return;
+        };
+        if self.refusals.fetch_add(1, Ordering::Relaxed) >= MOST_REFUSALS {
+            self.end.notify_one();
+            return;
+        }
+        let mut event = Event::new(
+            "request.refused",
+            Who::Operator(proven.operator.clone()),
+            format!("operator {}", proven.operator),
+            clock::now(),
+        )
+        .with("request", request)
+        .with("codes", [code])
+        .with("source", self.source);
+        if let Some(live) = self.live().await {
+            live.journal_refused(request, code, sentence).await;
+            let row = live.row();
+            event = event
+                .of_customer(&row.customer)
+                .in_intervention(&row.intervention)
+                .in_session(&row.id);
+        }
+        session::append(&self.front, event).await;
+    }
+}
+
+/// How far a connection has come.
+enum Stand {
+    Unknown,
+    /// The key was proven for this user name.
+    Key {
+        user: String,
+        login: Login,
+        fingerprint: String,
+        challenge: Challenge,
+        asked: u32,
+    },
+    In {
+        login: Login,
+    },
+}
+
+/// A channel that has not said yet what it wants, or has.
+enum Opened {
+    Fresh {
+        channel: OperatorChannel,
+        terminal: Option<Terminal>,
+        env: Vec<(String, String)>,
+    },
+    Started,
+}
+
+/// The callbacks of one connection.
+pub(crate) struct Handler {
+    connection: Arc<Connection>,
+    stand: Stand,
+    channels: HashMap<ChannelId, Opened>,
+}
+
+impl Handler {
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self {
+            connection,
+            stand: Stand::Unknown,
+            channels: HashMap::new(),
+        }
+    }
+
+    fn front(&self) -> &Front {
+        &self.connection.front
+    }
+
+    fn stage(&self, channel: ChannelId) -> Stage {
+        match self.channels.get(&channel) {
+            Some(Opened::Fresh { .. }) => Stage::Fresh,
+            Some(Opened::Started) | None => Stage::Started,
+        }
+    }
+
+    /// Traces a refusal without holding the connection up.
+    fn refuse(&self, request: &'static str, code: &'static str, sentence: &'static str) {
+        debug!(request, code, "refused");
+        let connection = Arc::clone(&self.connection);
+        tokio::spawn(async move { connection.trace_refused(request, code, sentence).await });
+    }
+
+    /// Lets the person in. Nobody is in before the audit log says so.
+    async fn let_in(&mut self, login: Login, fingerprint: &str, proven: Proven) -> Auth {
+        let event = Event::new(
+            "login.succeeded",
+            Who::Operator(proven.operator.clone()),
+            format!("operator {}", proven.operator),
+            clock::now(),
+        )
+        .with("source", proven.source)
+        .with("second_factor", proven.proof)
+        .with("second_factor_reused", proven.factor == FactorUse::Reused)
+        .with("key", fingerprint)
+        .with("wanted", login.wanted.shown());
+        if let Err(error) = self.front().store.append(event).await {
+            warn!(%error, "a login could not be written to the audit log");
+            return Auth::reject();
+        }
+        if self.connection.proven.set(proven).is_err() {
+            return Auth::reject();
+        }
+        self.stand = Stand::In { login };
+        self.connection.logged_in.notify_one();
+        Auth::Accept
+    }
+
+    async fn key_proven(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Option<Auth> {
+        let login = Login::parse(user).ok()?;
+        login::is_strong(key.public_key, key.algorithm).ok()?;
+        let source = self.connection.source;
+        let operator = match self.front().store.operator(&login.operator).await {
+            Ok(operator) => operator?,
+            Err(error) => {
+                warn!(%error, "an operator could not be read");
+                return None;
+            }
+        };
+        if !login::holds(&operator, key.public_key) {
+            return None;
+        }
+        let fingerprint = key.public_key.fingerprint(HashAlg::Sha256).to_string();
+        let reuse = ReuseKey {
+            operator: login.operator.clone(),
+            key_fingerprint: fingerprint.clone(),
+            source,
+        };
+        let now = clock::now();
+        if let Some(proof) = self.front().reuse.proven(&reuse, now) {
+            let proven = Proven {
+                operator: login.operator.clone(),
+                proof,
+                factor: FactorUse::Reused,
+                source,
+            };
+            return Some(self.let_in(login, &fingerprint, proven).await);
+        }
+        let challenge = Challenge::new(login.operator.clone(), source, login.wanted.shown());
+        self.stand = Stand::Key {
+            user: user.to_owned(),
+            login,
+            fingerprint,
+            challenge,
+            asked: 0,
+        };
+        Some(Auth::Reject {
+            proceed_with_methods: Some(MethodSet::from(&[MethodKind::KeyboardInteractive][..])),
+            partial_success: true,
+        })
+    }
+
+    async fn ask(&mut self) -> Auth {
+        let connection = Arc::clone(&self.connection);
+        let Stand::Key {
+            challenge, asked, ..
+        } = &mut self.stand
+        else {
+            return Auth::reject();
+        };
+        *asked += 1;
+        if *asked > MOST_QUESTIONS {
+            return Auth::reject();
+        }
+        match challenge.prompt(&connection.front).await {
+            Some(prompt) => Auth::Partial {
+                name: Cow::Borrowed(""),
+                instructions: Cow::Owned(prompt.instructions),
+                prompts: Cow::Owned(vec![(Cow::Owned(prompt.prompt), false)]),
+            },
+            None => Auth::reject(),
+        }
+    }
+
+    async fn answered(&mut self, typed: &str) -> Auth {
+        let connection = Arc::clone(&self.connection);
+        let Stand::Key {
+            login,
+            fingerprint,
+            challenge,
+            ..
+        } = &mut self.stand
+        else {
+            return Auth::reject();
+        };
+        let proof = match challenge.answer(&connection.front, typed).await {
+            Answer::Proven(proof) => proof,
+            Answer::AskAgain => return self.ask().await,
+            Answer::Failed => return Auth::reject(),
+        };
+        let (login, fingerprint) = (login.clone(), fingerprint.clone());
+        let source = connection.source;
+        let window = Duration::from_secs(connection.front.config.ssh.reuse_second_factor_s);
+        if !window.is_zero() {
+            let key = ReuseKey {
+                operator: login.operator.clone(),
+                key_fingerprint: fingerprint.clone(),
+                source,
+            };
+            let now = clock::now();
+            connection
+                .front
+                .reuse
+                .remember(key, proof, now.plus(window), now);
+        }
+        let proven = Proven {
+            operator: login.operator.clone(),
+            proof,
+            factor: FactorUse::Fresh,
+            source,
+        };
+        self.let_in(login, &fingerprint, proven).await
+    }
+
+    /// Starts what the channel asks for in a task of its own.
+    fn start(&mut self, channel: ChannelId, run: Run, session: &mut Session) {
+        let Some(Opened::Fresh {
+            channel,
+            terminal,
+            env,
+        }) = self.channels.insert(channel, Opened::Started)
+        else {
+            return;
+        };
+        let Stand::In { login } = &self.stand else {
+            return;
+        };
+        let start = Start {
+            channel,
+            handle: session.handle(),
+            terminal,
+            env,
+            run,
+        };
+        let (connection, wanted) = (Arc::clone(&self.connection), login.wanted.clone());
+        tokio::spawn(async move { run_channel(connection, wanted, start).await });
+    }
+}
+
+/// One channel from its request to its close.
+async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) {
+    let Some(proven) = connection.proven.get() else {
+        return;
+    };
+    let front = &connection.front;
+    let destination = match wanted {
+        Wanted::Target(destination) => destination,
+        Wanted::Bastion => {
+            if let Some((start, destination)) = menu::run(front, proven, start).await {
+                Box::pin(run_channel(
+                    Arc::clone(&connection),
+                    Wanted::Target(destination),
+                    start,
+                ))
+                .await;
+            }
+            return;
+        }
+    };
+    // Held while it opens: a second channel of the connection waits and joins.
+    let mut slot = connection.live.lock().await;
+    let joined = slot.clone();
+    let opened = match joined {
+        Some(live) => Ok(live),
+        None => {
+            session::open(
+                front,
+                proven,
+                &destination,
+                start.run.operation(),
+                &motive(&start),
+            )
+            .await
+        }
+    };
+    match opened {
+        Ok(live) => {
+            if slot.replace(Arc::clone(&live)).is_none() {
+                watch_over(&connection, &live);
+            }
+            drop(slot);
+            live.run_channel(front, start).await;
+        }
+        Err(NotOpened::Several(permits)) if start.terminal.is_some() => {
+            drop(slot);
+            if let Some((start, chosen)) = menu::choose(start, &permits).await {
+                let wanted = Wanted::Target(Destination {
+                    intervention: Some(chosen),
+                    ..destination
+                });
+                Box::pin(run_channel(Arc::clone(&connection), wanted, start)).await;
+            }
+        }
+        Err(not_opened) => {
+            drop(slot);
+            session::say_and_close(start, &refusal(front, proven, &destination, &not_opened)).await;
+        }
+    }
+}
+
+/// The motive the client sent along, if any.
+fn motive(start: &Start) -> String {
+    let given = start
+        .env
+        .iter()
+        .find(|(name, _)| matches!(name.as_str(), "BASTION_MOTIVE" | "LC_BASTION_MOTIVE"));
+    given.map(|(_, value)| value.clone()).unwrap_or_default()
+}
+
+/// When the session is over, so is the connection.
+fn watch_over(connection: &Arc<Connection>, live: &Arc<Live>) {
+    let (connection, live) = (Arc::clone(connection), Arc::downgrade(live));
+    tokio::spawn(async move {
+        if let Some(live) = live.upgrade() {
+            live.over.notified().await;
+            connection.end.notify_one();
+        }
+    });
+}
+
+/// What the operator reads when no session was opened.
+fn refusal(front: &Front, proven: &Proven, destination: &Destination, why: &NotOpened) -> String {
+    match why {
+        NotOpened::Denied(denials) => session::sentences(denials),
+        NotOpened::Several(permits) => {
+            let list: Vec<String> = permits.iter().map(listed).collect();
+            format!(
+                "Refused (intervention_not_named): several interventions cover {}:\n{}\nNext: name one, as in   ssh {}+{}+{}+{}@{}",
+                destination.shown(),
+                list.join("\n"),
+                proven.operator,
+                destination.account,
+                destination.target,
+                permits
+                    .first()
+                    .map_or("INT-…", |permit| permit.intervention().as_str()),
+                front.config.ssh.name,
+            )
+        }
+        NotOpened::Target(error) => format!(
+            "Refused ({}): {error}.\nNext: tell an administrator of the bastion",
+            error.code()
+        ),
+        NotOpened::Unavailable(sentence) => format!("Refused (unavailable): {sentence}."),
+    }
+}
+
+/// `INT-2026-00042  until 2026-11-24T10:00:00Z  purpose`.
+pub(crate) fn listed(permit: &Permit) -> String {
+    format!(
+        "  {}  until {}  {}",
+        permit.intervention(),
+        permit.ends_at(),
+        permit.purpose()
+    )
+}
+
+impl russh::server::Handler for Handler {
+    type Error = russh::Error;
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        Ok(Some(self.front().config.ssh.banner.clone()))
+    }
+
+    async fn auth_publickey_offered(
+        &mut self,
+        _: &str,
+        _: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Self::Error> {
+        // Whatever is offered may be signed with: an offer tells nobody which keys are known.
+        Ok(Auth::Accept)
+    }
+
+    async fn auth_publickey(
+        &mut self,
+        user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, Self::Error> {
+        Ok(self.key_proven(user, key).await.unwrap_or_else(only_keys))
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        let proven = matches!(&self.stand, Stand::Key { user: proven, .. } if proven == user);
+        if !proven {
+            return Ok(only_keys());
+        }
+        let Some(mut answers) = response else {
+            return Ok(self.ask().await);
+        };
+        let typed = answers.next().unwrap_or_default();
+        match std::str::from_utf8(&typed) {
+            Ok(typed) if typed.len() <= 64 => Ok(self.answered(typed).await),
+            Ok(_) | Err(_) => Ok(Auth::reject()),
+        }
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: OperatorChannel,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let open = self.channels.len();
+        if open >= self.front().config.ssh.max_channels {
+            self.refuse(
+                "session",
+                "too_many_channels",
+                "this connection has as many channels as it may",
+            );
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        self.channels.insert(
+            channel.id(),
+            Opened::Fresh {
+                channel,
+                terminal: None,
+                env: Vec::new(),
+            },
+        );
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_open_x11(
+        &mut self,
+        _: OperatorChannel,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse_open("x11", Request::OpenX11, reply).await
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        _: OperatorChannel,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse_open("direct-tcpip", Request::OpenDirectTcpip, reply)
+            .await
+    }
+
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _: OperatorChannel,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse_open("forwarded-tcpip", Request::OpenForwardedTcpip, reply)
+            .await
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _: OperatorChannel,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.refuse_open("direct-streamlocal", Request::OpenDirectStreamlocal, reply)
+            .await
+    }
+
+    async fn channel_close(
+        &mut self,
+        channel: ChannelId,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.channels.remove(&channel);
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        term: &str,
+        cols: u32,
+        rows: u32,
+        pix_width: u32,
+        pix_height: u32,
+        modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if self.passes("pty-req", Request::Pty, channel)
+            && let Some(Opened::Fresh { terminal, .. }) = self.channels.get_mut(&channel)
+        {
+            let modes = modes.to_vec();
+            *terminal = Some(Terminal {
+                term: term.to_owned(),
+                cols,
+                rows,
+                pix_width,
+                pix_height,
+                modes,
+            });
+            return session.channel_success(channel);
+        }
+        session.channel_failure(channel)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        const MOST: usize = 64;
+        const LONGEST: usize = 4096;
+        if self.passes("env", Request::Env { name }, channel)
+            && let Some(Opened::Fresh { env, .. }) = self.channels.get_mut(&channel)
+            && env.len() < MOST
+            && name.len() + value.len() <= LONGEST
+        {
+            env.push((name.to_owned(), value.to_owned()));
+            return session.channel_success(channel);
+        }
+        session.channel_failure(channel)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        cols: u32,
+        rows: u32,
+        pix_width: u32,
+        pix_height: u32,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if let Some(Opened::Fresh {
+            terminal: Some(terminal),
+            ..
+        }) = self.channels.get_mut(&channel)
+        {
+            (terminal.cols, terminal.rows) = (cols, rows);
+            (terminal.pix_width, terminal.pix_height) = (pix_width, pix_height);
+        }
+        Ok(())
+    }
+
+    async fn shell_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if self.passes("shell", Request::Shell, channel) {
+            self.start(channel, Run::Shell, session);
+            return Ok(());
+        }
+        session.channel_failure(channel)
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if self.passes("exec", Request::Exec { command }, channel) {
+            self.start(channel, Run::Exec(command.to_vec()), session);
+            return Ok(());
+        }
+        session.channel_failure(channel)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        // No row of the table lets one pass yet; asked all the same, so that it is traced.
+        let passes = self.passes("subsystem", Request::Subsystem { name }, channel);
+        debug!(passes, name, "subsystem");
+        session.channel_failure(channel)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.passes("x11-req", Request::X11, channel);
+        session.channel_failure(channel)
+    }
+
+    async fn agent_request(
+        &mut self,
+        channel: ChannelId,
+        _: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        self.passes("auth-agent-req", Request::Agent, channel);
+        Ok(false)
+    }
+
+    async fn tcpip_forward(
+        &mut self,
+        _: &str,
+        _: &mut u32,
+        _: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        self.refuse_global("tcpip-forward", Request::TcpipForward);
+        Ok(false)
+    }
+
+    async fn streamlocal_forward(&mut self, _: &str, _: &mut Session) -> Result<bool, Self::Error> {
+        self.refuse_global("streamlocal-forward", Request::StreamlocalForward);
+        Ok(false)
+    }
+}
+
+impl Handler {
+    /// Asks the table; traces a refusal.
+    fn passes(&self, name: &'static str, request: Request<'_>, channel: ChannelId) -> bool {
+        match verdict(request, self.stage(channel)) {
+            Verdict::Pass | Verdict::Run(_) => true,
+            Verdict::Refuse { code, sentence } => {
+                self.refuse(name, code, sentence);
+                false
+            }
+        }
+    }
+
+    fn refuse_global(&self, name: &'static str, request: Request<'_>) {
+        if let Verdict::Refuse { code, sentence } = verdict(request, Stage::Fresh) {
+            self.refuse(name, code, sentence);
+        }
+    }
+
+    async fn refuse_open(
+        &self,
+        name: &'static str,
+        request: Request<'_>,
+        reply: ChannelOpenHandle,
+    ) -> Result<(), russh::Error> {
+        self.refuse_global(name, request);
+        reply
+            .reject(ChannelOpenFailure::AdministrativelyProhibited)
+            .await;
+        Ok(())
+    }
+}
+
+/// Refused, and only a key may be tried next.
+fn only_keys() -> Auth {
+    Auth::Reject {
+        proceed_with_methods: Some(MethodSet::from(&[MethodKind::PublicKey][..])),
+        partial_success: false,
+    }
+}

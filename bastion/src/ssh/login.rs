@@ -1,0 +1,183 @@
+//! What a client types as its user name, and which keys are taken. Pure.
+
+use access::ids::NameError;
+use access::{AccountName, InterventionId, Operator, OperatorId};
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
+
+/// The shortest RSA key that is taken, in bits (ANSSI cryptography guide 2.04).
+pub(crate) const SHORTEST_RSA: usize = 3072;
+
+/// A parsed user name: `alice`, `alice+root+db1.chu-exemple` or
+/// `alice+root+db1.chu-exemple+INT-2026-00042`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Login {
+    pub(crate) operator: OperatorId,
+    pub(crate) wanted: Wanted,
+}
+
+/// Where the person wants to go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Wanted {
+    /// Nowhere: the bastion itself, its menu and commands.
+    Bastion,
+    Target(Destination),
+}
+
+/// An account on a target, under a named intervention or whichever fits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Destination {
+    pub(crate) account: AccountName,
+    /// As typed; it may be no target at all.
+    pub(crate) target: String,
+    pub(crate) intervention: Option<InterventionId>,
+}
+
+impl Login {
+    /// Reads a user name. `+` separates, since it survives scp, rsync, git and Ansible.
+    pub(crate) fn parse(user: &str) -> Result<Self, NameError> {
+        let mut parts = user.splitn(4, '+');
+        let operator = OperatorId::parse(parts.next().unwrap_or_default())?;
+        let Some(account) = parts.next() else {
+            return Ok(Self {
+                operator,
+                wanted: Wanted::Bastion,
+            });
+        };
+        let account = AccountName::parse(account)?;
+        let target = access::TargetId::parse(parts.next().unwrap_or_default())?.to_string();
+        let intervention = parts.next().map(InterventionId::parse).transpose()?;
+        Ok(Self {
+            operator,
+            wanted: Wanted::Target(Destination {
+                account,
+                target,
+                intervention,
+            }),
+        })
+    }
+}
+
+impl Wanted {
+    /// As a person would say it: `root@db1.chu-exemple`, or nothing.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Bastion => String::new(),
+            Self::Target(destination) => destination.shown(),
+        }
+    }
+}
+
+impl Destination {
+    /// `root@db1.chu-exemple`.
+    pub(crate) fn shown(&self) -> String {
+        format!("{}@{}", self.account, self.target)
+    }
+}
+
+/// Whether this key, under this signature algorithm, is strong enough to be looked at.
+pub(crate) fn is_strong(key: &PublicKey, signed_with: &Algorithm) -> Result<(), WeakKey> {
+    match signed_with {
+        Algorithm::Rsa {
+            hash: Some(HashAlg::Sha256 | HashAlg::Sha512),
+        } => rsa_is_long_enough(key),
+        Algorithm::Ed25519
+        | Algorithm::SkEd25519
+        | Algorithm::SkEcdsaSha2NistP256
+        | Algorithm::Ecdsa {
+            curve: EcdsaCurve::NistP256 | EcdsaCurve::NistP384 | EcdsaCurve::NistP521,
+        } => Ok(()),
+        _ => Err(WeakKey(format!(
+            "`{}` is not accepted",
+            signed_with.as_str()
+        ))),
+    }
+}
+
+/// The same for a key that is being declared, whatever it will sign with.
+pub(crate) fn may_be_declared(key: &PublicKey) -> Result<(), WeakKey> {
+    match key.key_data() {
+        KeyData::Rsa(_) => rsa_is_long_enough(key),
+        _ => is_strong(key, &key.algorithm()),
+    }
+}
+
+/// A key that is not taken, and why.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key is too weak: {0}; use ed25519, ecdsa or rsa of at least 3072 bits")]
+pub(crate) struct WeakKey(String);
+
+/// Whether `key` is one of those declared for this person; comments do not count.
+pub(crate) fn holds(operator: &Operator, key: &PublicKey) -> bool {
+    operator
+        .details
+        .keys
+        .iter()
+        .filter_map(|declared| PublicKey::from_openssh(declared).ok())
+        .any(|declared| declared.key_data() == key.key_data())
+}
+
+fn rsa_is_long_enough(key: &PublicKey) -> Result<(), WeakKey> {
+    let bits = match key.key_data() {
+        KeyData::Rsa(rsa) => usize::try_from(rsa.key_size()).unwrap_or(0),
+        _ => 0,
+    };
+    if bits < SHORTEST_RSA {
+        return Err(WeakKey(format!("rsa of {bits} bits")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_names_are_read_as_people_type_them() {
+        let alice = OperatorId::parse("alice").unwrap();
+        assert_eq!(
+            Login::parse("alice").unwrap(),
+            Login {
+                operator: alice.clone(),
+                wanted: Wanted::Bastion
+            }
+        );
+        let destination = |intervention: Option<&str>| {
+            Wanted::Target(Destination {
+                account: AccountName::parse("root").unwrap(),
+                target: "db1.chu-exemple".into(),
+                intervention: intervention.map(|i| InterventionId::parse(i).unwrap()),
+            })
+        };
+        assert_eq!(
+            Login::parse("alice+root+db1.chu-exemple").unwrap().wanted,
+            destination(None)
+        );
+        assert_eq!(
+            Login::parse("alice+root+db1.chu-exemple+INT-2026-00042")
+                .unwrap()
+                .wanted,
+            destination(Some("INT-2026-00042"))
+        );
+    }
+
+    #[test]
+    fn what_is_no_user_name_is_refused() {
+        for bad in [
+            "",
+            "+",
+            "alice+",
+            "alice+root",
+            "alice+root+",
+            "alice++db1",
+            "Alice",
+            "alice+root+db1+",
+            "alice+root+db1+INT-1",
+            "alice+root+db1+INT-2026-00042+x",
+            "alice+root+../x",
+            "alice\0",
+        ] {
+            assert!(Login::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

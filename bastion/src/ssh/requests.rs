@@ -1,0 +1,230 @@
+//! What may pass: one table, one place, default deny. Pure.
+//!
+//! Whatever a client can ask on a connection or a channel has a row in [`verdict`]; a new kind of
+//! request does not compile without one.
+
+use access::grant::Operation;
+
+/// Everything a client can ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Request<'a> {
+    /// A channel for a shell, a command or a subsystem.
+    OpenSession,
+    /// A connection through the target (`-L`, `-D`, `-W`, `-J`).
+    OpenDirectTcpip,
+    /// The same to a Unix socket.
+    OpenDirectStreamlocal,
+    OpenX11,
+    OpenForwardedTcpip,
+    Pty,
+    Env {
+        name: &'a str,
+    },
+    Shell,
+    Exec {
+        command: &'a [u8],
+    },
+    Subsystem {
+        name: &'a str,
+    },
+    X11,
+    Agent,
+    /// `-R`.
+    TcpipForward,
+    /// `-R` with a Unix socket.
+    StreamlocalForward,
+}
+
+/// Whether the channel has started its shell, command or subsystem.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// Nothing runs yet.
+    Fresh,
+    Started,
+}
+
+/// What is answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// Passed on, and written in the journal.
+    Pass,
+    /// Passed on if the permit covers this operation.
+    Run(Operation),
+    /// Refused and traced.
+    Refuse {
+        code: &'static str,
+        sentence: &'static str,
+    },
+}
+
+const LATER: &str = "not_offered";
+
+/// The table. `stage` is that of the channel concerned; [`Stage::Fresh`] for the connection.
+pub(crate) fn verdict(request: Request<'_>, stage: Stage) -> Verdict {
+    match (request, stage) {
+        (Request::OpenSession, _) => Verdict::Pass,
+        (Request::OpenDirectTcpip, _) => refuse(LATER, "forwarding is not offered yet"),
+        (Request::OpenDirectStreamlocal, _) => {
+            refuse("forward_refused", "forwarding of Unix sockets is refused")
+        }
+        (Request::OpenX11 | Request::X11, _) => refuse("x11_refused", "X11 forwarding is refused"),
+        (Request::OpenForwardedTcpip | Request::TcpipForward, _) => {
+            refuse("forward_refused", "remote forwarding is refused")
+        }
+        (Request::StreamlocalForward, _) => {
+            refuse("forward_refused", "remote forwarding is refused")
+        }
+        (Request::Agent, _) => refuse(
+            "agent_refused",
+            "agent forwarding is refused: the bastion uses its own credential",
+        ),
+        (Request::Pty, Stage::Fresh) => Verdict::Pass,
+        (Request::Env { name }, Stage::Fresh) if env_may_pass(name) => Verdict::Pass,
+        (Request::Env { .. }, Stage::Fresh) => {
+            refuse("env_refused", "this environment variable is refused")
+        }
+        (Request::Shell, Stage::Fresh) => Verdict::Run(Operation::Shell),
+        (Request::Exec { command }, Stage::Fresh) => exec(command),
+        (Request::Subsystem { .. }, Stage::Fresh) => {
+            refuse(LATER, "this subsystem is not offered yet")
+        }
+        (
+            Request::Pty
+            | Request::Env { .. }
+            | Request::Shell
+            | Request::Exec { .. }
+            | Request::Subsystem { .. },
+            Stage::Started,
+        ) => refuse("channel_started", "something runs on this channel already"),
+    }
+}
+
+/// Whether this variable goes on to the target or is the bastion's own.
+pub(crate) fn env_may_pass(name: &str) -> bool {
+    name == "LANG" || name == "TERM" || name.starts_with("LC_") || is_ours(name)
+}
+
+/// Variables for the bastion itself; they do not go on to the target.
+pub(crate) fn is_ours(name: &str) -> bool {
+    name.starts_with("BASTION_") || name.starts_with("LC_BASTION_")
+}
+
+fn exec(command: &[u8]) -> Verdict {
+    if is_scp_server(command) {
+        return refuse(
+            LATER,
+            "scp is not offered yet; use   tar c FILES | ssh … 'tar x'",
+        );
+    }
+    Verdict::Run(Operation::Exec)
+}
+
+/// The far end of scp's own protocol: `scp [options] -t PATH` or `-f PATH`.
+fn is_scp_server(command: &[u8]) -> bool {
+    let mut words = command
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    let program = words.next().unwrap_or_default();
+    let named_scp = program.rsplit(|b| *b == b'/').next() == Some(b"scp");
+    named_scp
+        && words
+            .take_while(|word| word.starts_with(b"-"))
+            .any(|word| word.iter().skip(1).any(|flag| matches!(flag, b't' | b'f')))
+}
+
+const fn refuse(code: &'static str, sentence: &'static str) -> Verdict {
+    Verdict::Refuse { code, sentence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_listed_requests_pass() {
+        let rows = [
+            (Request::OpenSession, Stage::Fresh, "pass"),
+            (Request::OpenDirectTcpip, Stage::Fresh, "not_offered"),
+            (
+                Request::OpenDirectStreamlocal,
+                Stage::Fresh,
+                "forward_refused",
+            ),
+            (Request::OpenX11, Stage::Fresh, "x11_refused"),
+            (Request::OpenForwardedTcpip, Stage::Fresh, "forward_refused"),
+            (Request::Pty, Stage::Fresh, "pass"),
+            (Request::Pty, Stage::Started, "channel_started"),
+            (Request::Env { name: "LANG" }, Stage::Fresh, "pass"),
+            (Request::Env { name: "LC_ALL" }, Stage::Fresh, "pass"),
+            (
+                Request::Env {
+                    name: "BASTION_MOTIVE",
+                },
+                Stage::Fresh,
+                "pass",
+            ),
+            (
+                Request::Env { name: "LD_PRELOAD" },
+                Stage::Fresh,
+                "env_refused",
+            ),
+            (Request::Env { name: "" }, Stage::Fresh, "env_refused"),
+            (
+                Request::Env { name: "LANG" },
+                Stage::Started,
+                "channel_started",
+            ),
+            (Request::Shell, Stage::Fresh, "run shell"),
+            (Request::Shell, Stage::Started, "channel_started"),
+            (
+                Request::Exec { command: b"uptime" },
+                Stage::Fresh,
+                "run exec",
+            ),
+            (
+                Request::Exec {
+                    command: b"scp -t /tmp",
+                },
+                Stage::Fresh,
+                "not_offered",
+            ),
+            (
+                Request::Exec {
+                    command: b" /usr/bin/scp -rp -f x",
+                },
+                Stage::Fresh,
+                "not_offered",
+            ),
+            (Request::Exec { command: b"scp" }, Stage::Fresh, "run exec"),
+            (
+                Request::Exec {
+                    command: b"scp a:b -t",
+                },
+                Stage::Fresh,
+                "run exec",
+            ),
+            (
+                Request::Exec { command: b"" },
+                Stage::Started,
+                "channel_started",
+            ),
+            (
+                Request::Subsystem { name: "sftp" },
+                Stage::Fresh,
+                "not_offered",
+            ),
+            (Request::X11, Stage::Fresh, "x11_refused"),
+            (Request::Agent, Stage::Fresh, "agent_refused"),
+            (Request::TcpipForward, Stage::Fresh, "forward_refused"),
+            (Request::StreamlocalForward, Stage::Fresh, "forward_refused"),
+        ];
+        for (request, stage, expected) in rows {
+            let answer = match verdict(request, stage) {
+                Verdict::Pass => "pass".to_owned(),
+                Verdict::Run(operation) => format!("run {}", operation.code()),
+                Verdict::Refuse { code, .. } => code.to_owned(),
+            };
+            assert_eq!(answer, expected, "{request:?} {stage:?}");
+        }
+    }
+}

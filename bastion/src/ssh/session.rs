@@ -1,0 +1,882 @@
+//! One recorded session: opened by a permit, kept by the watch, ended with a sealed manifest.
+//!
+//! ```text
+//! facts ─► decide ─► permit ─► recording begins ─► session row ─► target ─► channels … ─► manifest ─► session row
+//! ```
+//! INVARIANT: no session without a recording, and no target before both are durable.
+
+use super::handler::{OperatorChannel, OperatorHandle};
+use super::login::Destination;
+use super::relay::{Activity, End, Order, Plain, RelayEnd, Tap, relay};
+use super::upstream::{self, Upstream, UpstreamError};
+use super::{Front, requests};
+use crate::{clock, secrets};
+use access::decide::{
+    Arming, Capacity, Code, Means, Place, Recording, Supervision, choose, decide,
+};
+use access::grant::Operation;
+use access::second_factor::Proof;
+use access::session::FactorUse;
+use access::{Denial, Event, OperatorId, Permit, Session, SessionId, Time, Who};
+use recordings::{
+    Answer, ChannelKind, JournalEvent, Manifest, Micros, RecipientKey, Recorder, SessionHeader,
+    UtcMicros,
+};
+use russh::ChannelMsg;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use store::{Ask, StoreError};
+use tokio::sync::{Notify, mpsc, watch};
+use tracing::{info, warn};
+
+/// How long running channels have to end before the connections are taken away.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How often the end of a session is written again while the store does not answer.
+const KEEP_TRYING: u32 = 60;
+
+/// A person whose key and second factor were proven on this connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Proven {
+    pub(crate) operator: OperatorId,
+    pub(crate) proof: Proof,
+    pub(crate) factor: FactorUse,
+    pub(crate) source: IpAddr,
+}
+
+/// Why a session was not opened; every one of these was traced already.
+#[derive(Debug)]
+pub(crate) enum NotOpened {
+    Denied(Vec<Denial>),
+    /// Several interventions fit and none was named.
+    Several(Vec<Permit>),
+    Target(UpstreamError),
+    /// Something of the bastion's own does not work; a sentence and a next step.
+    Unavailable(&'static str),
+}
+
+/// A session that is going on.
+pub(crate) struct Live {
+    id: SessionId,
+    recorder: Recorder,
+    upstream: Upstream,
+    row: Mutex<Session>,
+    started: i64,
+    activity: Activity,
+    channels: Mutex<HashMap<u32, Running>>,
+    next_channel: AtomicU32,
+    running: watch::Sender<usize>,
+    /// Why it ends, where something other than the operator ends it.
+    cut: OnceLock<Cut>,
+    /// Tells the operator's connection to end.
+    pub(crate) over: Notify,
+    /// When the facts were last read and agreed, monotonic microseconds.
+    pub(crate) agreed: AtomicI64,
+    warned: AtomicI64,
+    /// Frames that were entered in the audit log.
+    noted: AtomicU64,
+}
+
+struct Running {
+    orders: mpsc::Sender<Order>,
+    terminal: bool,
+}
+
+#[derive(Clone)]
+struct Cut {
+    sentence: String,
+}
+
+/// What runs on a channel.
+pub(crate) enum Run {
+    Shell,
+    Exec(Vec<u8>),
+}
+
+impl Run {
+    pub(crate) const fn operation(&self) -> Operation {
+        match self {
+            Self::Shell => Operation::Shell,
+            Self::Exec(_) => Operation::Exec,
+        }
+    }
+}
+
+/// A terminal that was asked for.
+pub(crate) struct Terminal {
+    pub(crate) term: String,
+    pub(crate) cols: u32,
+    pub(crate) rows: u32,
+    pub(crate) pix_width: u32,
+    pub(crate) pix_height: u32,
+    pub(crate) modes: Vec<(russh::Pty, u32)>,
+}
+
+/// Why one more channel was not started.
+struct ChannelRefused {
+    codes: Vec<&'static str>,
+    said: String,
+}
+
+impl ChannelRefused {
+    fn new(code: &'static str, sentence: &str) -> Self {
+        Self {
+            codes: vec![code],
+            said: format!("Refused ({code}): {sentence}."),
+        }
+    }
+}
+
+/// A channel of the operator's that has said what it wants.
+pub(crate) struct Start {
+    pub(crate) channel: OperatorChannel,
+    pub(crate) handle: OperatorHandle,
+    pub(crate) terminal: Option<Terminal>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) run: Run,
+}
+
+/// Decides, records, opens. The order is an invariant.
+pub(crate) async fn open(
+    front: &Front,
+    proven: &Proven,
+    destination: &Destination,
+    operation: Operation,
+    motive: &str,
+) -> Result<Arc<Live>, NotOpened> {
+    let now = clock::now();
+    let permit = match permit_for(front, proven, destination, operation, means(front), now).await {
+        Ok(permit) => permit,
+        Err(not_opened) => {
+            trace_refusal(front, proven, destination, &not_opened).await;
+            return Err(not_opened);
+        }
+    };
+    let opened = open_with(front, proven, permit, motive, now).await;
+    if let Err(not_opened) = &opened {
+        trace_refusal(front, proven, destination, not_opened).await;
+    }
+    opened
+}
+
+async fn permit_for(
+    front: &Front,
+    proven: &Proven,
+    destination: &Destination,
+    operation: Operation,
+    means: Means,
+    now: Time,
+) -> Result<Permit, NotOpened> {
+    let ask = Ask {
+        operator: proven.operator.as_str(),
+        target: &destination.target,
+        account: destination.account.clone(),
+        operation: Some(operation),
+        intervention: destination.intervention.clone(),
+        proof: Some(proven.proof),
+        place: Place {
+            source: proven.source,
+            country: None,
+        },
+        means,
+        policy: front.config.policy(),
+        since: None,
+    };
+    let candidates = front
+        .store
+        .facts(&ask, now)
+        .await
+        .map_err(|error| store_failed(&error))?;
+    let mut permits = choose(&candidates, now).map_err(NotOpened::Denied)?;
+    // Of several grants under one intervention, the one that reaches furthest.
+    permits.sort_by_key(|permit| std::cmp::Reverse(permit.ends_at()));
+    let mut distinct: Vec<Permit> = Vec::new();
+    for permit in permits {
+        if distinct
+            .iter()
+            .all(|known| known.intervention() != permit.intervention())
+        {
+            distinct.push(permit);
+        }
+    }
+    match distinct.len() {
+        0 | 1 => distinct.pop().ok_or_else(|| NotOpened::Denied(Vec::new())),
+        _ => Err(NotOpened::Several(distinct)),
+    }
+}
+
+async fn open_with(
+    front: &Front,
+    proven: &Proven,
+    permit: Permit,
+    motive: &str,
+    now: Time,
+) -> Result<Arc<Live>, NotOpened> {
+    let unavailable =
+        |_| NotOpened::Unavailable("the session could not be prepared; tell an administrator");
+    let id = SessionId::from_random(secrets::random::<16>().map_err(unavailable)?);
+    let changed = Session::open(id.clone(), &permit, motive, proven.factor, now).map_err(|_| {
+        NotOpened::Unavailable("the motive is too short or too long; give another one")
+    })?;
+
+    let recorder = match begin_recording(front, changed.value(), now).await {
+        Ok(recorder) => recorder,
+        Err(reason) => {
+            warn!(session.id = %id, reason, "a recording could not begin");
+            return Err(NotOpened::Denied(vec![recording_unavailable()]));
+        }
+    };
+    let started = clock::monotonic();
+    let session = match front.store.save(changed).await {
+        Ok(session) => session,
+        Err(error) => {
+            let ended = recorder.finish(
+                Micros(0),
+                "the session was not opened",
+                utc(now),
+                &front.keys.manifest,
+            );
+            if let Err(error) = ended.await {
+                warn!(session.id = %id, %error, "a recording without a session could not be closed");
+            }
+            return Err(store_failed(&error));
+        }
+    };
+    match upstream::connect(permit, &id, &front.keys).await {
+        Ok(upstream) => {
+            let live = Arc::new(Live {
+                id,
+                recorder,
+                upstream,
+                row: Mutex::new(session),
+                started,
+                activity: Activity::default(),
+                channels: Mutex::default(),
+                next_channel: AtomicU32::new(0),
+                running: watch::Sender::new(0),
+                cut: OnceLock::new(),
+                over: Notify::new(),
+                agreed: AtomicI64::new(clock::monotonic()),
+                warned: AtomicI64::new(i64::MAX),
+                noted: AtomicU64::new(0),
+            });
+            front.live.add(&live);
+            info!(session.id = %live.id, "session opened");
+            Ok(live)
+        }
+        Err(error) => {
+            let at = Micros(clock::monotonic() - started);
+            end_row(front, &recorder, session, at, error.code(), Who::Bastion).await;
+            Err(NotOpened::Target(error))
+        }
+    }
+}
+
+impl Live {
+    pub(crate) const fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// The row as last saved.
+    pub(crate) fn row(&self) -> Session {
+        self.row
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn ends_at(&self) -> Time {
+        self.upstream.permit().ends_at()
+    }
+
+    /// The running heads of the recording's streams, where they have moved since last asked.
+    pub(crate) fn new_heads(&self) -> Option<Vec<Value>> {
+        let heads = self.recorder.heads();
+        let frames = heads.iter().map(|head| head.frames).sum();
+        if self.noted.swap(frames, Ordering::Relaxed) == frames {
+            return None;
+        }
+        let told = heads.iter().map(|head| {
+            json!({ "stream": head.stream, "frames": head.frames, "bytes": head.bytes, "sha256": head.sha256 })
+        });
+        Some(told.collect())
+    }
+
+    /// Microseconds since the last byte of either side.
+    pub(crate) fn idle_micros(&self) -> i64 {
+        let last = self
+            .activity
+            .operator
+            .load(Ordering::Relaxed)
+            .max(self.activity.target.load(Ordering::Relaxed));
+        self.now().0 - last
+    }
+
+    /// Runs one channel from its request to its close. Refusals are said to the operator.
+    pub(crate) async fn run_channel(self: &Arc<Self>, front: &Front, start: Start) {
+        let operation = start.run.operation();
+        if let Err(refused) = self.still_permits(front, operation).await {
+            let event = self
+                .event("request.refused")
+                .with("operation", operation)
+                .with("codes", refused.codes);
+            append(front, event).await;
+            say_and_close(start, &refused.said).await;
+            return;
+        }
+        let number = self.next_channel.fetch_add(1, Ordering::Relaxed);
+        self.running.send_modify(|running| *running += 1);
+        self.relay_channel(front, start, number).await;
+        self.channels().remove(&number);
+        self.running.send_modify(|running| *running -= 1);
+    }
+
+    /// Asks the decision again: for one more channel, or because a fact has changed.
+    pub(crate) async fn decide_again(
+        &self,
+        front: &Front,
+        operation: Option<Operation>,
+    ) -> Result<Result<(), Vec<Denial>>, StoreError> {
+        let now = clock::now();
+        let mut means = means(front);
+        means.capacity = Capacity::Free;
+        let mut facts = front
+            .store
+            .facts_of(&self.row(), means, front.config.policy())
+            .await?;
+        facts.asked.operation = operation;
+        Ok(decide(&facts, now).map(drop))
+    }
+
+    /// Ends it from outside. The sentence is said to the operator and kept in the trace.
+    pub(crate) async fn cut(&self, sentence: &str) {
+        if self
+            .cut
+            .set(Cut {
+                sentence: sentence.to_owned(),
+            })
+            .is_err()
+        {
+            return;
+        }
+        info!(session.id = %self.id, reason = sentence, "session cut");
+        let journaled = self.recorder.journal(
+            self.now(),
+            JournalEvent::Cut {
+                reason: sentence.to_owned(),
+            },
+        );
+        if let Err(error) = journaled.await {
+            warn!(session.id = %self.id, %error, "the cut could not be recorded");
+        }
+        let orders: Vec<_> = self
+            .channels()
+            .values()
+            .map(|running| running.orders.clone())
+            .collect();
+        for order in orders {
+            // A channel that is ending already takes no orders.
+            order.try_send(Order::Cut(sentence.to_owned())).ok();
+        }
+        self.wait_for_channels(LAST_WORDS).await;
+        self.over.notify_one();
+    }
+
+    /// Warns on the session's terminals; commands are not disturbed.
+    pub(crate) async fn warn_terminals(&self, minutes: i64, sentence: &str) {
+        if self.warned.fetch_min(minutes, Ordering::Relaxed) <= minutes {
+            return;
+        }
+        let warning = JournalEvent::Warning {
+            text: sentence.to_owned(),
+        };
+        if self.recorder.journal(self.now(), warning).await.is_err() {
+            return;
+        }
+        let orders: Vec<_> = self
+            .channels()
+            .values()
+            .filter(|running| running.terminal)
+            .map(|running| running.orders.clone())
+            .collect();
+        for order in orders {
+            order.try_send(Order::Say(sentence.to_owned())).ok();
+        }
+    }
+
+    /// Ends it for good, once the operator's connection is gone: the recording is sealed, the row
+    /// says so, the target is left.
+    pub(crate) async fn end(&self, front: &Front) {
+        self.wait_for_channels(LAST_WORDS).await;
+        self.upstream.close().await;
+        let (reason, by) = match self.cut.get() {
+            Some(cut) => (cut.sentence.clone(), Who::Bastion),
+            None => (
+                "the operator left".to_owned(),
+                Who::Operator(self.row().operator),
+            ),
+        };
+        end_row(front, &self.recorder, self.row(), self.now(), &reason, by).await;
+        front.live.remove(&self.id);
+        // Whoever waits for the end does so no longer.
+        self.over.notify_one();
+        info!(session.id = %self.id, reason, "session ended");
+    }
+
+    /// Writes down a request that was refused.
+    pub(crate) async fn journal_refused(&self, request: &str, code: &str, sentence: &str) {
+        let refused = JournalEvent::Refused {
+            channel: None,
+            request: request.to_owned(),
+            code: code.to_owned(),
+            sentence: sentence.to_owned(),
+        };
+        if let Err(error) = self.recorder.journal(self.now(), refused).await {
+            warn!(session.id = %self.id, %error, "a refusal could not be recorded");
+        }
+    }
+
+    /// Whether one more channel for `operation` may start now.
+    async fn still_permits(
+        &self,
+        front: &Front,
+        operation: Operation,
+    ) -> Result<(), ChannelRefused> {
+        let decision = match self.decide_again(front, Some(operation)).await {
+            Ok(decision) => decision,
+            Err(error) => {
+                warn!(session.id = %self.id, %error, "the facts could not be read");
+                return Err(ChannelRefused::new(
+                    "unavailable",
+                    "the bastion's database does not answer; try again",
+                ));
+            }
+        };
+        if let Err(denials) = decision {
+            return Err(ChannelRefused {
+                codes: codes(&denials),
+                said: sentences(&denials),
+            });
+        }
+        if self.cut.get().is_some() || !self.upstream.permit().operations().contains(&operation) {
+            return Err(ChannelRefused::new(
+                "session_over",
+                "this session is over; connect again",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn relay_channel(&self, front: &Front, start: Start, number: u32) {
+        let id = start.channel.id();
+        let handle = start.handle.clone();
+        let terminal = start.terminal.is_some();
+        let (target, start) = match self.start_on_target(start, number).await {
+            Ok(started) => started,
+            Err((start, sentence)) => {
+                say_and_close(start, &sentence).await;
+                return;
+            }
+        };
+        if handle.channel_success(id).await.is_err() {
+            return;
+        }
+        let (orders, inbox) = mpsc::channel(4);
+        self.channels().insert(number, Running { orders, terminal });
+        let tap = Tap {
+            recorder: &self.recorder,
+            channel: number,
+            clock: || self.now(),
+            activity: &self.activity,
+            filter: &Plain,
+        };
+        if self.cut.get().is_some() {
+            self.channels().remove(&number);
+        }
+        let end = relay(End::from(start.channel), target, tap, inbox).await;
+        match self.recorder.close_channel(self.now(), number).await {
+            Ok(_) => {}
+            Err(error) => {
+                warn!(session.id = %self.id, %error, "a channel's end could not be recorded")
+            }
+        }
+        match end {
+            RelayEnd::RecordingFailed(error) => {
+                warn!(session.id = %self.id, %error, "the recording failed");
+                let event = self
+                    .event("recording.failed")
+                    .with("reason", error.to_string());
+                append(front, event).await;
+                self.cut
+                    .set(Cut {
+                        sentence: "the session can no longer be recorded".to_owned(),
+                    })
+                    .ok();
+                self.over.notify_one();
+            }
+            RelayEnd::TargetLost => {
+                self.cut
+                    .set(Cut {
+                        sentence: "the connection to the target was lost".to_owned(),
+                    })
+                    .ok();
+            }
+            RelayEnd::Finished | RelayEnd::OperatorLeft | RelayEnd::Cut(_) => {}
+        }
+    }
+
+    /// Asks the target for the same thing. The recording knows of the channel before the target
+    /// does anything.
+    async fn start_on_target(
+        &self,
+        start: Start,
+        number: u32,
+    ) -> Result<(End<russh::client::Msg>, Start), (Start, String)> {
+        match self.ask_target(&start, number).await {
+            Ok(target) => Ok((target, start)),
+            Err(sentence) => Err((start, sentence)),
+        }
+    }
+
+    async fn ask_target(
+        &self,
+        start: &Start,
+        number: u32,
+    ) -> Result<End<russh::client::Msg>, String> {
+        const NOT_RECORDED: &str = "the session can no longer be recorded, so nothing was started";
+        let lost = |error: russh::Error| format!("the target did not answer: {error}");
+        let mut channel = self
+            .upstream
+            .open_channel()
+            .await
+            .map_err(|error| error.to_string())?;
+        let kind = match (&start.terminal, &start.run) {
+            (Some(terminal), _) => ChannelKind::Terminal {
+                cols: terminal.cols,
+                rows: terminal.rows,
+                term: terminal.term.clone(),
+            },
+            (None, Run::Shell) => ChannelKind::Exec {
+                command: String::new(),
+            },
+            (None, Run::Exec(command)) => ChannelKind::Exec {
+                command: String::from_utf8_lossy(command).into_owned(),
+            },
+        };
+        self.recorder
+            .open_channel(self.now(), number, kind)
+            .await
+            .map_err(|_| NOT_RECORDED.to_owned())?;
+        for (name, value) in &start.env {
+            self.journal_request(number, "env", &format!("{name}={value}"), Answer::Success)
+                .await?;
+            if !requests::is_ours(name) {
+                channel
+                    .set_env(false, name.as_str(), value.as_str())
+                    .await
+                    .map_err(lost)?;
+            }
+        }
+        if let Some(terminal) = &start.terminal {
+            channel
+                .request_pty(
+                    true,
+                    &terminal.term,
+                    terminal.cols,
+                    terminal.rows,
+                    terminal.pix_width,
+                    terminal.pix_height,
+                    &terminal.modes,
+                )
+                .await
+                .map_err(lost)?;
+            let answer = answer_of(&mut channel).await;
+            self.journal_request(number, "pty-req", &terminal.term, answer)
+                .await?;
+            if answer == Answer::Failure {
+                return Err("the target does not give a terminal".to_owned());
+            }
+        }
+        let (request, detail) = match &start.run {
+            Run::Shell => {
+                channel.request_shell(true).await.map_err(lost)?;
+                ("shell", String::new())
+            }
+            Run::Exec(command) => {
+                channel.exec(true, command.as_slice()).await.map_err(lost)?;
+                ("exec", String::from_utf8_lossy(command).into_owned())
+            }
+        };
+        let answer = answer_of(&mut channel).await;
+        self.journal_request(number, request, &detail, answer)
+            .await?;
+        if answer == Answer::Failure {
+            return Err(format!("the target refuses `{request}`"));
+        }
+        Ok(End::from(channel))
+    }
+
+    async fn journal_request(
+        &self,
+        channel: u32,
+        request: &str,
+        detail: &str,
+        answer: Answer,
+    ) -> Result<(), String> {
+        let event = JournalEvent::Request {
+            channel: Some(channel),
+            request: request.to_owned(),
+            detail: detail.to_owned(),
+            answer,
+        };
+        self.recorder
+            .journal(self.now(), event)
+            .await
+            .map_err(|_| "the session can no longer be recorded".to_owned())
+    }
+
+    async fn wait_for_channels(&self, at_most: Duration) {
+        let mut running = self.running.subscribe();
+        // Those that do not end in time end with the connections.
+        drop(tokio::time::timeout(at_most, running.wait_for(|running| *running == 0)).await);
+    }
+
+    fn channels(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Running>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Micros {
+        Micros(clock::monotonic() - self.started)
+    }
+
+    fn event(&self, name: &str) -> Event {
+        let row = self.row();
+        Event::new(
+            name,
+            Who::Operator(row.operator.clone()),
+            format!("session {}", row.id),
+            clock::now(),
+        )
+        .of_customer(&row.customer)
+        .in_intervention(&row.intervention)
+        .in_session(&row.id)
+    }
+}
+
+/// Appends to the audit log; what cannot be appended is said to the administrator.
+pub(crate) async fn append(front: &Front, event: Event) {
+    let name = event.name.clone();
+    if let Err(error) = front.store.append(event).await {
+        warn!(event = name, %error, "an event could not be written to the audit log");
+    }
+}
+
+/// Tells the operator why, on the channel that asked, and closes it.
+pub(crate) async fn say_and_close(start: Start, sentence: &str) {
+    let Start {
+        channel,
+        handle,
+        terminal,
+        ..
+    } = start;
+    let id = channel.id();
+    let newline = if terminal.is_some() { "\r\n" } else { "\n" };
+    let mut text = sentence.lines().collect::<Vec<_>>().join(newline);
+    text.push_str(newline);
+    // The operator may be gone; then there is nobody to tell.
+    drop(handle.channel_success(id).await);
+    drop(channel.extended_data_bytes(1, text.into_bytes()).await);
+    drop(channel.exit_status(super::handler::REFUSED).await);
+    drop(channel.eof().await);
+    drop(channel.close().await);
+}
+
+/// All denials as the person reads them.
+pub(crate) fn sentences(denials: &[Denial]) -> String {
+    denials
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn codes(denials: &[Denial]) -> Vec<&'static str> {
+    denials.iter().map(|denial| denial.code.as_str()).collect()
+}
+
+async fn begin_recording(front: &Front, session: &Session, now: Time) -> Result<Recorder, String> {
+    let customer = front
+        .store
+        .customer(&session.customer)
+        .await
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("customer `{}` is not registered", session.customer))?;
+    let actor = front
+        .store
+        .operator(&session.operator)
+        .await
+        .map_err(|error| error.to_string())?
+        .map_or_else(String::new, |operator| operator.details.actor.to_string());
+    let key =
+        RecipientKey::from_base64(&customer.recording_key).map_err(|error| error.to_string())?;
+    let mut factors = vec!["key".to_owned()];
+    factors.push(match session.proof {
+        Proof::Totp => "totp".to_owned(),
+        Proof::Passkey => "passkey".to_owned(),
+    });
+    if session.factor_reused {
+        factors.push("reused".to_owned());
+    }
+    let header = SessionHeader {
+        session: recordings::SessionId::parse(session.id.as_str())
+            .map_err(|error| error.to_string())?,
+        operator: session.operator.to_string(),
+        actor,
+        customer: session.customer.to_string(),
+        target: session.target.to_string(),
+        account: session.account.to_string(),
+        grant: session.grant.to_string(),
+        intervention: session.intervention.to_string(),
+        motive: session.motive.clone(),
+        factors,
+        source: session.source.to_string(),
+        started_at: utc(now),
+    };
+    let limits = recordings::Limits {
+        exec_bytes: front.config.ssh.exec_record_cap,
+        ..recordings::Limits::default()
+    };
+    recordings::recorder::begin(&front.recordings, header, &[key], limits)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Seals the recording and writes the session's end. While the store does not answer it is tried
+/// again for a minute; after that the next start does it.
+async fn end_row(
+    front: &Front,
+    recorder: &Recorder,
+    session: Session,
+    at: Micros,
+    reason: &str,
+    by: Who,
+) {
+    let now = clock::now();
+    let manifest = recorder
+        .finish(at, reason, utc(now), &front.keys.manifest)
+        .await;
+    let Some(digest) = digest_of(manifest.as_ref().ok()) else {
+        let error = manifest
+            .err()
+            .map_or_else(|| "no digest".to_owned(), |error| error.to_string());
+        warn!(session.id = %session.id, error, "a recording could not be sealed; the next start closes it");
+        let event = Event::new(
+            "recording.failed",
+            Who::Bastion,
+            format!("session {}", session.id),
+            now,
+        )
+        .of_customer(&session.customer)
+        .in_intervention(&session.intervention)
+        .in_session(&session.id)
+        .with("reason", error);
+        append(front, event).await;
+        return;
+    };
+    for _ in 0..KEEP_TRYING {
+        let Ok(ended) = session.clone().end(reason, &digest, by.clone(), now) else {
+            return;
+        };
+        match front.store.save(ended).await {
+            Ok(_) | Err(StoreError::Stale { .. }) => return,
+            Err(error) => {
+                warn!(session.id = %session.id, %error, "a session's end could not be written yet");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+fn digest_of(manifest: Option<&Manifest>) -> Option<String> {
+    manifest.and_then(|manifest| manifest.digest().ok())
+}
+
+/// Waits for the target's yes or no.
+async fn answer_of(channel: &mut russh::Channel<russh::client::Msg>) -> Answer {
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => return Answer::Success,
+            Some(ChannelMsg::Failure | ChannelMsg::Close) | None => return Answer::Failure,
+            Some(_) => {}
+        }
+    }
+}
+
+fn means(front: &Front) -> Means {
+    let full = front.live.count() >= front.config.ssh.max_sessions;
+    Means {
+        recording: Recording::Available,
+        capacity: if full {
+            Capacity::Reached
+        } else {
+            Capacity::Free
+        },
+        arming: Arming::NotAsked,
+        supervision: Supervision::NotAsked,
+    }
+}
+
+fn store_failed(error: &StoreError) -> NotOpened {
+    warn!(%error, "the store did not answer");
+    NotOpened::Unavailable("the bastion's database does not answer; nothing was opened, try again")
+}
+
+async fn trace_refusal(front: &Front, proven: &Proven, destination: &Destination, why: &NotOpened) {
+    let event = Event::new(
+        "session.refused",
+        Who::Operator(proven.operator.clone()),
+        format!("target {}", destination.target),
+        clock::now(),
+    )
+    .with("account", &destination.account)
+    .with("source", proven.source)
+    .with("second_factor", proven.proof);
+    let event = match why {
+        NotOpened::Denied(denials) => event.with("codes", codes(denials)),
+        NotOpened::Several(permits) => event.with("codes", ["intervention_not_named"]).with(
+            "interventions",
+            permits.iter().map(Permit::intervention).collect::<Vec<_>>(),
+        ),
+        NotOpened::Target(error) => event.with("codes", [error.code()]),
+        NotOpened::Unavailable(sentence) => event
+            .with("codes", ["unavailable"])
+            .with("reason", sentence),
+    };
+    let event = match front
+        .store
+        .target(&match access::TargetId::parse(&destination.target) {
+            Ok(id) => id,
+            Err(_) => return append(front, event).await,
+        })
+        .await
+    {
+        Ok(Some(target)) => event.of_customer(&target.details.customer),
+        Ok(None) | Err(_) => event,
+    };
+    append(front, event).await;
+}
+
+fn recording_unavailable() -> Denial {
+    Denial {
+        code: Code::RecordingUnavailable,
+        sentence: "the session could not be recorded".to_owned(),
+        next: "tell an administrator of the bastion".to_owned(),
+    }
+}
+
+const fn utc(time: Time) -> UtcMicros {
+    UtcMicros(time.micros())
+}

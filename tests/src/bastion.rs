@@ -1,0 +1,321 @@
+//! The bastion under test: `bastion demo --headless` in front of a real `sshd`.
+
+use crate::sshd::{Sshd, current_user};
+use crate::{Ssh, eventually, free_port};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The name of the target in front of which every test bastion stands.
+pub const TARGET: &str = "db1.chu-exemple";
+
+/// How a bastion is started.
+#[derive(Clone)]
+pub struct Options {
+    pub operators: u32,
+    /// An approved intervention whose window is open, for every operator but the last.
+    pub open_intervention: bool,
+    /// For tests that log in often; `None` asks for the second factor every time.
+    pub reuse_second_factor: Option<&'static str>,
+    /// A database other than the embedded one.
+    pub database: Option<String>,
+    /// Further arguments.
+    pub more: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            operators: 3,
+            open_intervention: true,
+            reuse_second_factor: None,
+            database: None,
+            more: Vec::new(),
+        }
+    }
+}
+
+/// What the bastion says when it is ready.
+#[derive(Debug, Deserialize)]
+pub struct Ready {
+    pub ssh: String,
+    pub customer_web: String,
+    pub host_web: String,
+    pub pid: u32,
+    pub state: PathBuf,
+    pub database: String,
+    pub recordings: PathBuf,
+    pub operators: Vec<OperatorAccess>,
+    pub interventions: Vec<Value>,
+    pub contacts: Vec<Value>,
+}
+
+/// What an operator holds.
+#[derive(Debug, Clone, Deserialize)]
+pub struct OperatorAccess {
+    pub login: String,
+    /// File of the private key.
+    pub key: PathBuf,
+    /// Secret of the code generator, base32.
+    pub totp: String,
+}
+
+/// A running bastion; stopped when dropped.
+pub struct Bastion {
+    pub ready: Ready,
+    pub sshd: Sshd,
+    pub dir: TempDir,
+    /// The account on the target.
+    pub account: String,
+    options: Options,
+    ports: [u16; 3],
+    child: Child,
+    /// The last code step used, by login.
+    steps: Mutex<HashMap<String, i64>>,
+}
+
+impl Bastion {
+    /// Starts one on a fresh state.
+    #[must_use]
+    pub fn start(options: Options) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let sshd = Sshd::start(
+            &dir.path().join("target"),
+            &dir.path().join("state/user-ca.pub"),
+        );
+        let ports = [free_port(), free_port(), free_port()];
+        let (child, ready) = launch(&dir, &sshd, &options, ports);
+        let steps = Mutex::default();
+        Self {
+            ready,
+            sshd,
+            dir,
+            account: current_user(),
+            options,
+            ports,
+            child,
+            steps,
+        }
+    }
+
+    /// An ssh client of `login`, at the target, as one login name.
+    #[must_use]
+    pub fn ssh(&self, login: &str) -> Ssh<'_> {
+        Ssh::new(
+            self,
+            login,
+            Some(format!("{login}+{}+{TARGET}", self.account)),
+        )
+    }
+
+    /// An ssh client of `login`, at the bastion itself.
+    #[must_use]
+    pub fn bare(&self, login: &str) -> Ssh<'_> {
+        Ssh::new(self, login, None)
+    }
+
+    /// An ssh client of `login`, with this user name.
+    #[must_use]
+    pub fn ssh_as(&self, login: &str, user: &str) -> Ssh<'_> {
+        Ssh::new(self, login, Some(user.to_owned()))
+    }
+
+    /// What `login` holds.
+    #[must_use]
+    pub fn operator(&self, login: &str) -> &OperatorAccess {
+        self.ready
+            .operators
+            .iter()
+            .find(|o| o.login == login)
+            .expect("an operator of the demo")
+    }
+
+    /// A code that was not used yet. Three steps are valid at any moment; when they are used up,
+    /// waits for the next.
+    #[must_use]
+    pub fn fresh_code(&self, login: &str) -> String {
+        let secret = totp_rs::Secret::try_from_base32(&self.operator(login).totp).unwrap();
+        loop {
+            let now = crate::time().seconds();
+            let current = now / 30;
+            let mut steps = self.steps.lock().unwrap();
+            let last = steps.get(login).copied().unwrap_or(0);
+            let next = (last + 1).max(current - 1);
+            if next <= current + 1 {
+                steps.insert(login.to_owned(), next);
+                let at = access::Time::from_micros(next * 30 * 1_000_000);
+                return access::totp::code_at(secret.as_bytes(), at).unwrap();
+            }
+            drop(steps);
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Runs the binary's command line on this bastion's state, as an administrator would.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        Command::new(binary()).args(arguments).output().unwrap()
+    }
+
+    /// The state directory.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.ready.state
+    }
+
+    /// Resident memory of the bastion, KiB.
+    #[must_use]
+    pub fn rss_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.ready.pid)).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// kill -9: nothing is closed, nothing is written.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for the clean end.
+    pub fn stop(&mut self) {
+        signal(self.child.id(), "TERM");
+        eventually("the bastion stops", Duration::from_secs(20), || {
+            self.child.try_wait().unwrap().is_some()
+        });
+    }
+
+    /// Starts it again on the same state.
+    pub fn restart(&mut self) {
+        let (child, ready) = launch(&self.dir, &self.sshd, &self.options, self.ports);
+        self.child = child;
+        self.ready = ready;
+    }
+
+    /// The audit log, as `audit export` gives it: one JSON value an entry.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Value> {
+        let out = self.command(&["audit", "export", "--state", self.state().to_str().unwrap()]);
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        let text = String::from_utf8(out.stdout).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .filter_map(|line| line.get("entry").cloned())
+            .collect()
+    }
+
+    /// The entries with this event name.
+    #[must_use]
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        self.entries()
+            .into_iter()
+            .filter(|entry| entry["event"] == name)
+            .collect()
+    }
+}
+
+impl Drop for Bastion {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.dir.path().join("bastion.log")).unwrap_or_default();
+            eprintln!("--- the bastion's log ---\n{log}");
+        }
+    }
+}
+
+/// The binary under test, built by `tests/run` before the tests.
+#[must_use]
+pub fn binary() -> PathBuf {
+    if let Ok(path) = std::env::var("BASTION_BIN") {
+        return PathBuf::from(path);
+    }
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    let path = path.join("bastion");
+    assert!(
+        path.exists(),
+        "`{}` is missing: `cargo build --release --bin bastion` first, or run tests/run",
+        path.display()
+    );
+    path
+}
+
+/// Sends a signal.
+pub fn signal(pid: u32, name: &str) {
+    Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status()
+        .unwrap();
+}
+
+fn launch(dir: &TempDir, sshd: &Sshd, options: &Options, ports: [u16; 3]) -> (Child, Ready) {
+    let state = dir.path().join("state");
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(dir.path().join("bastion.log"))
+        .unwrap();
+    let [ssh, customer, host] = ports;
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "TERM"])
+        .arg(binary())
+        .args(["demo", "--headless", "--state"])
+        .arg(&state)
+        .args(["--ssh", &format!("127.0.0.1:{ssh}")])
+        .args(["--customer-web", &format!("127.0.0.1:{customer}")])
+        .args(["--host-web", &format!("127.0.0.1:{host}")])
+        .args(["--operators", &options.operators.to_string()])
+        .arg("--target")
+        .arg(format!(
+            "{TARGET}={}@127.0.0.1:{}={}",
+            current_user(),
+            sshd.port,
+            sshd.host_key.display()
+        ));
+    if options.open_intervention {
+        command.arg("--open-intervention");
+    }
+    if let Some(window) = options.reuse_second_factor {
+        command.args(["--reuse-second-factor", window]);
+    }
+    if let Some(database) = &options.database {
+        command.args(["--database", database]);
+    }
+    let mut child = command
+        .args(&options.more)
+        .env(
+            "BASTION_LOG",
+            std::env::var("BASTION_LOG").unwrap_or_else(|_| "info".to_owned()),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    match serde_json::from_str(&line) {
+        Ok(ready) => (child, ready),
+        Err(error) => {
+            let log = fs::read_to_string(dir.path().join("bastion.log")).unwrap_or_default();
+            panic!("the bastion did not get ready ({error}): {line:?}\n{log}");
+        }
+    }
+}

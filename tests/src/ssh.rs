@@ -1,0 +1,229 @@
+//! The system's own `ssh`, as an operator would run it, with nothing of this machine's
+//! configuration.
+
+use crate::{Bastion, now};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// One call of `ssh`.
+pub struct Ssh<'a> {
+    bastion: &'a Bastion,
+    login: String,
+    user: String,
+    code: Code,
+    key: PathBuf,
+    options: Vec<String>,
+}
+
+enum Code {
+    Fresh,
+    None,
+    Given(String),
+}
+
+/// What a finished call said.
+#[derive(Debug)]
+pub struct Ran {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl<'a> Ssh<'a> {
+    pub(crate) fn new(bastion: &'a Bastion, login: &str, user: Option<String>) -> Self {
+        Self {
+            bastion,
+            login: login.to_owned(),
+            user: user.unwrap_or_else(|| login.to_owned()),
+            code: Code::Fresh,
+            key: bastion.operator(login).key.clone(),
+            options: Vec::new(),
+        }
+    }
+
+    /// Answers the second factor's question with this instead of a right code.
+    #[must_use]
+    pub fn code(mut self, code: &str) -> Self {
+        self.code = Code::Given(code.to_owned());
+        self
+    }
+
+    /// Cannot answer any question, as in a script.
+    #[must_use]
+    pub fn without_second_factor(mut self) -> Self {
+        self.code = Code::None;
+        self
+    }
+
+    /// Another key than the operator's.
+    #[must_use]
+    pub fn key(mut self, key: PathBuf) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// A further option, such as `-tt`.
+    #[must_use]
+    pub fn option(mut self, option: &str) -> Self {
+        self.options.push(option.to_owned());
+        self
+    }
+
+    /// The command, ready to be given arguments; for what `run` cannot express.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let directory = self.bastion.dir.path();
+        let askpass = directory.join("askpass");
+        if !askpass.exists() {
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o755)
+                .open(&askpass)
+                .unwrap();
+            file.write_all(b"#!/bin/sh\nprintf '%s\\n' \"$TEST_CODE\"\n")
+                .unwrap();
+        }
+        let (host, port) = self.bastion.ready.ssh.rsplit_once(':').unwrap();
+        let mut command = Command::new("ssh");
+        command
+            .args([
+                "-F",
+                "none",
+                "-o",
+                "IdentitiesOnly=yes",
+                "-o",
+                "StrictHostKeyChecking=accept-new",
+            ])
+            .args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20"])
+            .arg("-o")
+            .arg(format!(
+                "UserKnownHostsFile={}",
+                directory.join("known_hosts").display()
+            ))
+            .arg("-i")
+            .arg(&self.key)
+            .args(["-p", port, "-l", &self.user]);
+        match &self.code {
+            Code::None => {
+                command.args(["-o", "BatchMode=yes"]);
+            }
+            Code::Fresh | Code::Given(_) => {
+                let code = match &self.code {
+                    Code::Given(code) => code.clone(),
+                    Code::Fresh | Code::None => self.bastion.fresh_code(&self.login),
+                };
+                command
+                    .args(["-o", "NumberOfPasswordPrompts=1"])
+                    .env("SSH_ASKPASS", &askpass)
+                    .env("SSH_ASKPASS_REQUIRE", "force")
+                    .env("TEST_CODE", code);
+            }
+        }
+        command
+            .args(&self.options)
+            .arg(host)
+            .env_remove("SSH_AUTH_SOCK");
+        command
+    }
+
+    /// Runs it to its end with this remote command (none: a shell) and this input.
+    #[must_use]
+    pub fn run_with_input(&self, remote: &[&str], input: &[u8]) -> Ran {
+        let mut command = self.command();
+        command.args(remote);
+        run(command, input, Duration::from_secs(60))
+    }
+
+    /// Runs it to its end with this remote command and no input.
+    #[must_use]
+    pub fn run(&self, remote: &str) -> Ran {
+        self.run_with_input(&[remote], b"")
+    }
+
+    /// Starts it and leaves it running; stdin stays open.
+    #[must_use]
+    pub fn spawn(&self, remote: &[&str]) -> Child {
+        self.command()
+            .args(remote)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+}
+
+impl Ran {
+    /// Checks that it went well, and gives what it printed.
+    #[must_use]
+    pub fn ok(self) -> String {
+        assert_eq!(self.status, Some(0), "{self:?}");
+        self.stdout
+    }
+
+    /// Checks that the bastion refused it with this code.
+    pub fn refused_with(&self, code: &str) {
+        assert_ne!(self.status, Some(0), "{self:?}");
+        assert!(
+            self.stderr.contains(&format!("Refused ({code})")),
+            "no `{code}` in {self:?}"
+        );
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Runs `command` to its end; one that does not end in time fails the test.
+#[must_use]
+pub fn run(mut command: Command, input: &[u8], at_most: Duration) -> Ran {
+    let shown = format!("{:?}", command.get_args().collect::<Vec<&OsStr>>());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // The far end may stop reading; that is its business.
+    let feeder = std::thread::spawn(move || stdin.write_all(&input).ok());
+    let started = now();
+    let pid = child.id();
+    let (done, waiter) = (
+        std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)),
+        child,
+    );
+    let watched = std::sync::Arc::clone(&done);
+    let watcher = std::thread::spawn(move || {
+        while !watched.load(std::sync::atomic::Ordering::Relaxed) {
+            if started.elapsed() > at_most {
+                crate::bastion::signal(pid, "KILL");
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    });
+    let output = waiter.wait_with_output().unwrap();
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    let killed = watcher.join().unwrap();
+    feeder.join().unwrap();
+    let ran = Ran::from(output);
+    assert!(!killed, "did not end within {at_most:?}: {shown} {ran:?}");
+    ran
+}

@@ -1,0 +1,126 @@
+//! A real OpenSSH server that trusts the bastion's user certificates and nothing else.
+
+use crate::{eventually, free_port};
+use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// A running `sshd` on 127.0.0.1; killed when dropped.
+pub struct Sshd {
+    pub port: u16,
+    /// Its public host key.
+    pub host_key: PathBuf,
+    /// What it logs.
+    pub log: PathBuf,
+    config: PathBuf,
+    child: Child,
+}
+
+impl Sshd {
+    /// Starts one in `dir`, trusting the certificate authority in the file `user_ca` (which may
+    /// appear later).
+    #[must_use]
+    pub fn start(dir: &Path, user_ca: &Path) -> Self {
+        let port = free_port();
+        fs::create_dir_all(dir).unwrap();
+        let key = dir.join("host_key");
+        new_key(&key);
+        let log = dir.join("sshd.log");
+        let config = dir.join("sshd_config");
+        fs::write(
+            &config,
+            format!(
+                "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile none\nUsePAM no\n\
+                 StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n\
+                 KbdInteractiveAuthentication no\nPubkeyAuthentication yes\n\
+                 AuthorizedKeysFile none\nTrustedUserCAKeys {}\nAcceptEnv LANG LC_*\n\
+                 MaxStartups 200\nMaxSessions 200\nUseDNS no\nPrintMotd no\nLogLevel VERBOSE\n\
+                 Subsystem sftp internal-sftp\n",
+                key.display(),
+                user_ca.display()
+            ),
+        )
+        .unwrap();
+        // Where sshd keeps its unprivileged half; a package's service would have made it.
+        if current_user() == "root" {
+            fs::create_dir_all("/run/sshd").unwrap();
+        }
+        let child = run(&config, &log);
+        let sshd = Self {
+            port,
+            host_key: dir.join("host_key.pub"),
+            log,
+            config,
+            child,
+        };
+        sshd.wait();
+        sshd
+    }
+
+    /// Stops it; the port refuses then.
+    pub fn stop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Starts it again on the same port, with another host key.
+    pub fn restart_with_another_host_key(&mut self) {
+        self.stop();
+        let key = self.host_key.with_extension("");
+        fs::remove_file(&key).unwrap();
+        fs::remove_file(&self.host_key).unwrap();
+        new_key(&key);
+        self.child = run(&self.config, &self.log);
+        self.wait();
+    }
+
+    fn wait(&self) {
+        let port = self.port;
+        eventually("sshd listens", Duration::from_secs(10), || {
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The user the tests run as: the account on the target.
+#[must_use]
+pub fn current_user() -> String {
+    let out = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+/// A fresh ed25519 key pair at `path`.
+pub fn new_key(path: &Path) {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"])
+        .arg(path)
+        .status()
+        .unwrap();
+    assert!(made.success(), "ssh-keygen");
+}
+
+fn run(config: &Path, log: &Path) -> Child {
+    // Goes with the test process, whatever becomes of it.
+    Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "/usr/sbin/sshd", "-D", "-e", "-f"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(
+            fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(log)
+                .unwrap(),
+        )
+        .spawn()
+        .expect("sshd is installed (apt-get install openssh-server)")
+}
