@@ -1,0 +1,7 @@
+# The host's origin.
+
+tab-work = My work
+tab-interventions = Interventions
+tab-grants = Rights
+tab-sessions = Sessions
+tab-audit = Trail

@@ -1,0 +1,3 @@
+//! The pages of the host's people, one file per noun.
+
+pub(crate) mod home;

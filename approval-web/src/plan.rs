@@ -1,0 +1,55 @@
+//! A plan as people read it before it is decided: every field of what is signed. The host's preview
+//! and the contact's page show this very view.
+
+use crate::language::Words;
+use crate::vocabulary::{Badge, People, list};
+use access::Intervention;
+
+/// All that a plan says, in the reader's language.
+pub(crate) struct PlanView {
+    pub(crate) customer: String,
+    pub(crate) version: u32,
+    pub(crate) hash: String,
+    pub(crate) requested_by: String,
+    pub(crate) written_at: String,
+    pub(crate) purpose: String,
+    pub(crate) nature: String,
+    pub(crate) impact: String,
+    pub(crate) rollback: String,
+    pub(crate) health: Badge,
+    pub(crate) accountable: Option<String>,
+    pub(crate) origin: String,
+    pub(crate) reference: Option<String>,
+    pub(crate) operators: Vec<String>,
+    pub(crate) targets: String,
+    pub(crate) accounts: String,
+    pub(crate) operations: String,
+    pub(crate) window: String,
+}
+
+impl PlanView {
+    pub(crate) fn of(one: &Intervention, customer: &str, words: Words, people: &People) -> Self {
+        let plan = one.plan();
+        let text = &plan.text;
+        Self {
+            customer: customer.to_owned(),
+            version: plan.number,
+            hash: plan.hash(),
+            requested_by: people.name(&one.requested_by),
+            written_at: words.time(plan.written_at),
+            purpose: text.purpose.clone(),
+            nature: text.nature.clone(),
+            impact: text.impact.clone(),
+            rollback: text.rollback.clone(),
+            health: words.health_data(text.health_data),
+            accountable: text.accountable.clone(),
+            origin: words.origin(text.origin),
+            reference: text.reference.clone(),
+            operators: text.operators.iter().map(|id| people.name(id)).collect(),
+            targets: list(&text.targets),
+            accounts: list(&text.accounts),
+            operations: words.operations(&text.operations),
+            window: words.window(text.window),
+        }
+    }
+}
