@@ -35,6 +35,8 @@ pub(crate) struct Ssh {
     /// From connection to proven second factor, whatever is sent meanwhile.
     pub(crate) login_grace_s: u64,
     pub(crate) max_connections: usize,
+    /// Sessions on targets at once.
+    pub(crate) max_sessions: usize,
     pub(crate) max_unauthenticated: usize,
     pub(crate) max_unauthenticated_per_address: usize,
     pub(crate) max_attempts: usize,
@@ -95,7 +97,8 @@ impl Default for Ssh {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 2222)),
             name: "localhost".to_owned(),
             login_grace_s: 30,
-            max_connections: 1000,
+            max_connections: 2000,
+            max_sessions: 1000,
             max_unauthenticated: 100,
             max_unauthenticated_per_address: 20,
             max_attempts: 6,
