@@ -156,12 +156,14 @@ impl<'v> Check<'v> {
             Some(row) => {
                 self.end_of_gap();
                 self.report.entries += 1;
-                self.report.problems.extend(wrong_in(row));
-                if kept.is_some() && told != kept {
-                    self.report.problem(format!(
-                        "entry `{sequence}` was changed: it is not what the tree has under its number"
-                    ));
-                }
+                let differs = || {
+                    (kept.is_some() && told != kept).then(|| {
+                        format!(
+                            "entry `{sequence}` was changed: it is not what the tree has under its number"
+                        )
+                    })
+                };
+                self.report.problems.extend(wrong_in(row).or_else(differs));
             }
             None => self.gap(sequence),
         }
