@@ -28,13 +28,12 @@ use tempfile::TempDir;
 
 /// Runs each test on both engines.
 macro_rules! on_both {
-    ($(async fn $name:ident($world:ident: World) $body:block)+) => {
+    ($(async fn $name:ident($world:ident: $kind:ty) $body:block)+) => {
         $(
             mod $name {
-                #[allow(unused_imports, reason = "each test uses its part")]
                 use super::*;
 
-                async fn test($world: $crate::world::World) $body
+                async fn test($world: $kind) $body
 
                 #[tokio::test(flavor = "multi_thread")]
                 async fn sqlite() {
