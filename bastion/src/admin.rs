@@ -5,15 +5,17 @@
 
 pub(crate) mod apply;
 pub(crate) mod audit;
+pub(crate) mod check_config;
 pub(crate) mod init;
 pub(crate) mod invite;
 pub(crate) mod recording;
 
 use crate::config::Config;
 use access::Who;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use russh::keys::PublicKey;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use store::Store;
 
 /// Opens the database of this configuration.
@@ -21,6 +23,16 @@ pub(crate) async fn open_store(config: &Config) -> Result<Store> {
     Store::open(&config.database_url())
         .await
         .context("cannot open the database")
+}
+
+/// Opens the database only where there is one: what reads must not make an empty one.
+pub(crate) async fn open_existing(config: &Config) -> Result<Store> {
+    if let Some(file) = config.database_url().strip_prefix("sqlite://")
+        && !Path::new(file).exists()
+    {
+        bail!("there is no database `{file}`; `bastion init` makes one");
+    }
+    open_store(config).await
 }
 
 /// Who sits at the command line: the name the operating system knows him by. Read from the

@@ -6,7 +6,7 @@ mod grants;
 mod plan;
 mod registers;
 
-use crate::admin::{command_line, open_store};
+use crate::admin::{command_line, open_existing};
 use crate::cli::Apply;
 use crate::config::Config;
 use crate::declared::{Declared, Faults};
@@ -28,7 +28,7 @@ const MANY: i64 = 1_000_000;
 /// Runs the command.
 pub(crate) async fn run(asked: Apply) -> Result<Outcome> {
     let config = asked.place.config()?;
-    let store = open_store(&config).await?;
+    let store = open_existing(&config).await?;
     let outcome = apply(&store, &config, &asked).await;
     store.close().await;
     outcome

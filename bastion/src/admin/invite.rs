@@ -1,6 +1,6 @@
 //! `bastion invite LOGIN`: a new single-use address to enrol a passkey.
 
-use crate::admin::{command_line, open_store};
+use crate::admin::{command_line, open_existing};
 use crate::cli::Invite;
 use crate::config::Config;
 use crate::{Outcome, clock, say, secrets};
@@ -17,7 +17,7 @@ const LIFETIME: Duration = Duration::from_hours(24);
 /// Runs the command.
 pub(crate) async fn run(asked: Invite) -> Result<Outcome> {
     let config = asked.place.config()?;
-    let store = open_store(&config).await?;
+    let store = open_existing(&config).await?;
     let holder = holder(&store, &asked.login).await?;
     let enrolled = store.factors(&holder).await?.len();
     let address = new_address(&store, &config, holder).await?;
