@@ -48,11 +48,11 @@ impl Words {
 
     /// The text under `key` with several things named in it.
     pub(crate) fn fill(self, key: &str, values: &[(&'static str, String)]) -> String {
-        let values = values
-            .iter()
-            .map(|(name, value)| (Cow::from(*name), FluentValue::from(value.as_str())))
-            .collect();
-        self.find(key, Some(&values))
+        self.find(key, Some(&arguments(values)))
+    }
+
+    fn try_fill(self, key: &str, values: &[(&'static str, String)]) -> Option<String> {
+        TEXTS.try_lookup_complete(&self.identifier(), key, Some(&arguments(values)))
     }
 
     /// The code of the language, for the page's `lang`.
@@ -149,23 +149,15 @@ impl Words {
     pub(crate) fn refusal(self, refusal: &Refusal) -> String {
         let key = format!("refusal-{}", refusal.code.replace('_', "-"));
         let named = refusal.sentence.split('`').nth(1).unwrap_or_default();
-        match self.0 {
-            Language::English => sentence(&refusal.sentence),
-            Language::French if self.knows(&key) => {
-                let field = format!("field-{}", named.replace(' ', "-"));
-                let named = if self.knows(&field) {
-                    self.t(&field)
-                } else {
-                    named.to_owned()
-                };
-                self.with(&key, "named", named)
-            }
-            Language::French => sentence(&refusal.sentence),
-        }
-    }
-
-    pub(crate) fn knows(self, key: &str) -> bool {
-        TEXTS.try_lookup(&self.identifier(), key).is_some()
+        let field = format!("field-{}", named.replace(' ', "-"));
+        let named = self
+            .try_fill(&field, &[])
+            .unwrap_or_else(|| named.to_owned());
+        let translated = match self.0 {
+            Language::English => None,
+            Language::French => self.try_fill(&key, &[("named", named)]),
+        };
+        translated.unwrap_or_else(|| sentence(&refusal.sentence))
     }
 
     fn civil_day(self, zoned: &Zoned) -> String {
@@ -207,6 +199,15 @@ impl Words {
             Language::English => ENGLISH,
         }
     }
+}
+
+fn arguments<'a>(
+    values: &'a [(&'static str, String)],
+) -> HashMap<Cow<'static, str>, FluentValue<'a>> {
+    values
+        .iter()
+        .map(|(name, value)| (Cow::from(*name), FluentValue::from(value.as_str())))
+        .collect()
 }
 
 /// The point in time of a form's `2026-11-24T10:00`, in the time of Paris. A time that the change
