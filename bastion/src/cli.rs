@@ -157,7 +157,12 @@ pub(crate) struct AuditVerify {
     #[arg(long, value_name = "URL", group = "source", requires = "key")]
     pub(crate) database: Option<String>,
     /// A file that `audit export` wrote
-    #[arg(long, value_name = "FILE", required_unless_present = "source", conflicts_with = "database")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "source",
+        conflicts_with = "database"
+    )]
     pub(crate) export: Option<PathBuf>,
     /// The log's public key; `keys/audit.pub` of the state where absent
     #[arg(long, value_name = "FILE", required_unless_present_any = ["config", "state"])]

@@ -47,6 +47,9 @@ mod tests {
 
     #[test]
     fn text_of_others_cannot_steer_the_terminal() {
-        assert_eq!(visible("a\x1b]0;x\x07\nb é"), "a\u{fffd}]0;x\u{fffd}\u{fffd}b é");
+        assert_eq!(
+            visible("a\x1b]0;x\x07\nb é"),
+            "a\u{fffd}]0;x\u{fffd}\u{fffd}b é"
+        );
     }
 }

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
 use std::path::PathBuf;
-use store::audit::VerifyReport;
 use store::AuditVerifier;
+use store::audit::VerifyReport;
 
 /// Writes the log to standard output. That it left the bastion is its own last entry.
 pub(crate) async fn export(asked: AuditExport) -> Result<Outcome> {
@@ -29,7 +29,8 @@ pub(crate) async fn verify(asked: AuditVerify) -> Result<Outcome> {
     let key = public_key(&asked)?;
     let report = match &asked.export {
         Some(path) => {
-            let file = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            let file =
+                File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
             store::audit::verify_export(BufReader::new(file), &key)
                 .with_context(|| format!("cannot read `{}`", path.display()))?
         }

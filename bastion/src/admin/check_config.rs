@@ -11,8 +11,14 @@ pub(crate) fn run(asked: &CheckConfig) -> Result<Outcome> {
     let config = Config::read(&asked.file)?;
     say::line(format_args!("`{}` is sound", asked.file.display()))?;
     say::line(format_args!("state       {}", config.state.display()))?;
-    say::line(format_args!("recordings  {}", config.recordings_path().display()))?;
-    say::line(format_args!("operators   ssh LOGIN@{}", config.ssh_destination()))?;
+    say::line(format_args!(
+        "recordings  {}",
+        config.recordings_path().display()
+    ))?;
+    say::line(format_args!(
+        "operators   ssh LOGIN@{}",
+        config.ssh_destination()
+    ))?;
     say::line(format_args!("customers   {}", config.web.customer_url))?;
     say::line(format_args!("host        {}", config.web.host_url))?;
     Ok(Outcome::Fine)

@@ -27,7 +27,9 @@ pub(crate) async fn run(asked: Init) -> Result<Outcome> {
     let made = secrets::make(&config.state)?;
     let store = open_store(&config).await?;
     if !store.operators().await?.is_empty() {
-        bail!("there are operators already: `bastion apply` changes them, `bastion invite` invites them");
+        bail!(
+            "there are operators already: `bastion apply` changes them, `bastion invite` invites them"
+        );
     }
     trace_keys(&store, &made).await?;
     register(&store, &asked, key).await?;
@@ -37,9 +39,16 @@ pub(crate) async fn run(asked: Init) -> Result<Outcome> {
 
     let state = config.state.display();
     say::line(format_args!("state       {state}"))?;
-    say::line(format_args!("keys        {state}/keys ({} made)", made.len()))?;
-    say::line(format_args!("user CA     {state}/user-ca.pub   (TrustedUserCAKeys of every target)"))?;
-    say::line(format_args!("host CA     {state}/host-ca.pub   (@cert-authority line of operators)"))?;
+    say::line(format_args!(
+        "keys        {state}/keys ({} made)",
+        made.len()
+    ))?;
+    say::line(format_args!(
+        "user CA     {state}/user-ca.pub   (TrustedUserCAKeys of every target)"
+    ))?;
+    say::line(format_args!(
+        "host CA     {state}/host-ca.pub   (@cert-authority line of operators)"
+    ))?;
     say::line(format_args!("first admin {}", asked.admin))?;
     say::line("")?;
     say::line("To enrol a passkey, once, within 24 hours, start `bastion serve` and open:")?;
@@ -59,7 +68,13 @@ pub(crate) async fn trace_keys(store: &Store, made: &[&str]) -> Result<()> {
 async fn register(store: &Store, asked: &Init, key: String) -> Result<()> {
     let (by, now) = (command_line(), clock::now());
     let actor = ActorId::parse(HOST)?;
-    let host = Actor::register(actor.clone(), &asked.host_name, ActorKind::Host, by.clone(), now)?;
+    let host = Actor::register(
+        actor.clone(),
+        &asked.host_name,
+        ActorKind::Host,
+        by.clone(),
+        now,
+    )?;
     let details = OperatorDetails {
         name: asked.admin_name.clone(),
         email: asked.admin_email.clone(),

@@ -22,7 +22,10 @@ pub(crate) async fn run(asked: Invite) -> Result<Outcome> {
     let enrolled = store.factors(&holder).await?.len();
     let address = new_address(&store, &config, holder).await?;
     store.close().await;
-    say::line(format_args!("To enrol a passkey, once, within 24 hours:\n  {}", *address))?;
+    say::line(format_args!(
+        "To enrol a passkey, once, within 24 hours:\n  {}",
+        *address
+    ))?;
     if enrolled > 0 {
         say::line(format_args!(
             "{} has {enrolled} factor(s) already. Whoever opens this address adds one: hand it over in person. No second person is asked yet.",
@@ -68,8 +71,13 @@ async fn holder(store: &Store, login: &str) -> Result<Holder> {
         (Some(operator), None) => Ok(Holder::Operator(operator)),
         (None, Some(contact)) => Ok(Holder::Contact(contact)),
         (Some(_), Some(_)) => {
-            bail!("`{name}` is an operator and a contact; say `operator:{name}` or `contact:{name}`")
+            bail!(
+                "`{name}` is an operator and a contact; say `operator:{name}` or `contact:{name}`"
+            )
         }
-        (None, None) => bail!("there is no operator and no contact `{}`", name.escape_debug()),
+        (None, None) => bail!(
+            "there is no operator and no contact `{}`",
+            name.escape_debug()
+        ),
     }
 }

@@ -14,8 +14,8 @@ pub(crate) use verify::verify;
 use crate::admin::open_existing;
 use crate::cli::RecordingList;
 use crate::{Outcome, say};
-use access::session::SessionState;
 use access::Session;
+use access::session::SessionState;
 use anyhow::Result;
 use store::SessionFilter;
 

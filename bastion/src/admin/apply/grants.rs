@@ -35,7 +35,13 @@ pub(super) fn plan(draft: &mut Draft<'_>, wanted: &Wanted) {
         }
         let changed = |d: &Draft<'_>| known.clone().withdraw(NOT_DECLARED, d.by.clone(), d.now);
         let place = Place::default().key("grants");
-        vanished(draft, &place, format!("grant {}", known.id), "withdraw", changed);
+        vanished(
+            draft,
+            &place,
+            format!("grant {}", known.id),
+            "withdraw",
+            changed,
+        );
     }
 }
 
@@ -55,12 +61,18 @@ fn check(
     if !wanted.operators.contains_key(operator)
         && !draft.known.operators.iter().any(|o| o.id == *operator)
     {
-        draft.fault(&place.key("operator"), format!("there is no operator `{operator}`"));
+        draft.fault(
+            &place.key("operator"),
+            format!("there is no operator `{operator}`"),
+        );
     }
     let mut customers = BTreeSet::new();
     for target in &entry.targets {
         let Some((customer, accounts)) = target_of(draft, wanted, target) else {
-            draft.fault(&place.key("targets"), format!("there is no target `{target}`"));
+            draft.fault(
+                &place.key("targets"),
+                format!("there is no target `{target}`"),
+            );
             continue;
         };
         customers.insert(customer);
@@ -70,7 +82,10 @@ fn check(
         }
     }
     if customers.len() > 1 {
-        draft.fault(&place.key("targets"), "belong to several customers; a right is about one");
+        draft.fault(
+            &place.key("targets"),
+            "belong to several customers; a right is about one",
+        );
         return None;
     }
     customers.pop_first()
@@ -86,7 +101,10 @@ fn target_of(
         return Some((declared.customer.clone(), declared.accounts.clone()));
     }
     let known = draft.known.targets.iter().find(|t| t.id == *target)?;
-    Some((known.details.customer.clone(), known.details.accounts.clone()))
+    Some((
+        known.details.customer.clone(),
+        known.details.accounts.clone(),
+    ))
 }
 
 fn propose(
@@ -137,7 +155,10 @@ fn propose(
 fn compare(draft: &mut Draft<'_>, place: &Place, known: &Grant, entry: &WantedGrant) {
     let subject = format!("grant {}", known.id);
     if let GrantState::Withdrawn { .. } = known.state {
-        let sentence = format!("`{}` was withdrawn; declare the right under another name", known.id);
+        let sentence = format!(
+            "`{}` was withdrawn; declare the right under another name",
+            known.id
+        );
         return draft.fault(place, sentence);
     }
     if let Some(what) = differing(known, entry) {
@@ -152,7 +173,11 @@ fn compare(draft: &mut Draft<'_>, place: &Place, known: &Grant, entry: &WantedGr
             Setup::Closed => draft.line(Sign::Note, subject, "waits for a second person"),
             Setup::Open | Setup::Closing => {
                 let accepted = known.clone().accept_in_setup(draft.by.clone(), draft.now);
-                draft.change(place, (Sign::Amend, subject, "accept (set-up)".to_owned()), accepted);
+                draft.change(
+                    place,
+                    (Sign::Amend, subject, "accept (set-up)".to_owned()),
+                    accepted,
+                );
             }
         }
     }
@@ -168,7 +193,10 @@ fn differing(known: &Grant, entry: &WantedGrant) -> Option<&'static str> {
         ("operations", terms.scope.operations == entry.operations),
         ("justification", terms.justification == entry.justification),
         ("basis", terms.basis == entry.basis),
-        ("from", entry.from.is_none_or(|from| terms.validity.start() == from)),
+        (
+            "from",
+            entry.from.is_none_or(|from| terms.validity.start() == from),
+        ),
         ("until", terms.validity.end() == entry.until),
         ("review_every", terms.review_every == entry.review_every),
     ];
@@ -184,7 +212,15 @@ fn scope(entry: &WantedGrant) -> Scope {
 }
 
 fn told(operator: &OperatorId, entry: &WantedGrant) -> String {
-    let accounts: Vec<&str> = entry.accounts.iter().map(access::AccountName::as_str).collect();
+    let accounts: Vec<&str> = entry
+        .accounts
+        .iter()
+        .map(access::AccountName::as_str)
+        .collect();
     let targets: Vec<&str> = entry.targets.iter().map(TargetId::as_str).collect();
-    format!("{operator} as {} on {}", accounts.join(", "), targets.join(", "))
+    format!(
+        "{operator} as {} on {}",
+        accounts.join(", "),
+        targets.join(", ")
+    )
 }

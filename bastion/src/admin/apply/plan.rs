@@ -119,7 +119,11 @@ impl Plan {
         grants::plan(&mut draft, &wanted);
         draft.check_who_remains();
         if setup == Setup::Closing {
-            draft.line(Sign::Amend, "set-up", "close; from now on a right needs a second person");
+            draft.line(
+                Sign::Amend,
+                "set-up",
+                "close; from now on a right needs a second person",
+            );
         }
         if !draft.faults.is_empty() {
             return Err(Faults(draft.faults));
@@ -225,7 +229,10 @@ impl Draft<'_> {
         );
         let operators = Place::default().key("operators");
         if !admin && !people.is_empty() {
-            self.fault(&operators, "no active administrator would remain; declare one");
+            self.fault(
+                &operators,
+                "no active administrator would remain; declare one",
+            );
         }
         if self.setup == Setup::Closing && !approver {
             self.fault(

@@ -33,7 +33,9 @@ fn customers(draft: &mut Draft<'_>, wanted: &Wanted) {
         match draft.known.customers.iter().find(|c| c.id == *id) {
             Some(known) if known.name == entry.name => {}
             Some(known) => {
-                let changed = known.clone().rename(&entry.name, draft.by.clone(), draft.now);
+                let changed = known
+                    .clone()
+                    .rename(&entry.name, draft.by.clone(), draft.now);
                 let what = format!("rename to `{}`", entry.name);
                 draft.change(&place, (Sign::Amend, subject, what), changed);
             }
@@ -43,11 +45,20 @@ fn customers(draft: &mut Draft<'_>, wanted: &Wanted) {
                     Err(error) => return draft.fault(&place, error.to_string()),
                 };
                 let public = pair.public.to_base64();
-                let changed =
-                    Customer::register(id.clone(), &entry.name, &public, draft.by.clone(), draft.now);
+                let changed = Customer::register(
+                    id.clone(),
+                    &entry.name,
+                    &public,
+                    draft.by.clone(),
+                    draft.now,
+                );
                 draft.change(
                     &place,
-                    (Sign::Create, subject, format!("register `{}`, with a recording key of its own", entry.name)),
+                    (
+                        Sign::Create,
+                        subject,
+                        format!("register `{}`, with a recording key of its own", entry.name),
+                    ),
                     changed,
                 );
                 draft.key(id.clone(), pair.private);
@@ -57,7 +68,11 @@ fn customers(draft: &mut Draft<'_>, wanted: &Wanted) {
     for known in &draft.known.customers {
         if !wanted.customers.contains_key(&known.id) {
             // A customer's evidence outlives the contract: there is no way to remove one.
-            draft.line(Sign::Note, format!("customer {}", known.id), "not in the file, left alone");
+            draft.line(
+                Sign::Note,
+                format!("customer {}", known.id),
+                "not in the file, left alone",
+            );
         }
     }
 }
@@ -71,16 +86,30 @@ fn actors(draft: &mut Draft<'_>, wanted: &Wanted) {
         let current = match known {
             Some(known) if known.name == entry.name && known.kind == entry.kind => known.clone(),
             Some(known) => {
-                let changed = known.clone().amend(&entry.name, entry.kind, by.clone(), now);
+                let changed = known
+                    .clone()
+                    .amend(&entry.name, entry.kind, by.clone(), now);
                 let next = next(&changed, |a| a.version += 1);
-                draft.change(&place, (Sign::Amend, subject.clone(), "amend".to_owned()), changed);
+                draft.change(
+                    &place,
+                    (Sign::Amend, subject.clone(), "amend".to_owned()),
+                    changed,
+                );
                 let Some(next) = next else { continue };
                 next
             }
             None => {
                 let changed = Actor::register(id.clone(), &entry.name, entry.kind, by.clone(), now);
                 let next = next(&changed, |a| a.version += 1);
-                draft.change(&place, (Sign::Create, subject.clone(), format!("register `{}`", entry.name)), changed);
+                draft.change(
+                    &place,
+                    (
+                        Sign::Create,
+                        subject.clone(),
+                        format!("register `{}`", entry.name),
+                    ),
+                    changed,
+                );
                 let Some(next) = next else { continue };
                 next
             }
@@ -88,14 +117,22 @@ fn actors(draft: &mut Draft<'_>, wanted: &Wanted) {
         match (&current.state, entry.state) {
             (ActorState::Active, Some(WantedState::Suspended)) => {
                 let changed = current.suspend(DECLARED_SUSPENDED, by, now);
-                draft.change(&place, (Sign::End, subject, "suspend; its people stop".to_owned()), changed);
+                draft.change(
+                    &place,
+                    (Sign::End, subject, "suspend; its people stop".to_owned()),
+                    changed,
+                );
             }
             (ActorState::Suspended { .. }, Some(WantedState::Active)) => {
                 let changed = Ok(current.resume(by, now));
                 draft.change(&place, (Sign::Amend, subject, "resume".to_owned()), changed);
             }
             (ActorState::Suspended { reason, .. }, None) => {
-                draft.line(Sign::Note, subject, format!("suspended ({reason}), left so"));
+                draft.line(
+                    Sign::Note,
+                    subject,
+                    format!("suspended ({reason}), left so"),
+                );
             }
             (ActorState::Active, Some(WantedState::Active) | None)
             | (ActorState::Suspended { .. }, Some(WantedState::Suspended)) => {}
@@ -106,7 +143,11 @@ fn actors(draft: &mut Draft<'_>, wanted: &Wanted) {
             continue;
         }
         // The first administrator's actor is made by `init`, before there is a file.
-        draft.line(Sign::Note, format!("actor {}", known.id), "not in the file, left alone");
+        draft.line(
+            Sign::Note,
+            format!("actor {}", known.id),
+            "not in the file, left alone",
+        );
     }
 }
 
@@ -119,7 +160,10 @@ fn operators(draft: &mut Draft<'_>, wanted: &Wanted) {
         if !wanted.actors.contains_key(&entry.actor)
             && !draft.known.actors.iter().any(|a| a.id == entry.actor)
         {
-            draft.fault(&place.key("actor"), format!("there is no actor `{}`", entry.actor));
+            draft.fault(
+                &place.key("actor"),
+                format!("there is no actor `{}`", entry.actor),
+            );
         }
         let details = operator_details(draft, &place, entry);
         let known = draft.known.operators.iter().find(|o| o.id == *id);
@@ -152,7 +196,11 @@ fn operators(draft: &mut Draft<'_>, wanted: &Wanted) {
                 draft.change(&place, (Sign::Amend, subject, "resume".to_owned()), changed);
             }
             (OperatorState::Suspended { reason, .. }, None) => {
-                draft.line(Sign::Note, subject, format!("suspended ({reason}), left so"));
+                draft.line(
+                    Sign::Note,
+                    subject,
+                    format!("suspended ({reason}), left so"),
+                );
             }
             (OperatorState::Active, Some(WantedState::Active) | None)
             | (OperatorState::Suspended { .. }, Some(WantedState::Suspended)) => {}
@@ -164,7 +212,13 @@ fn operators(draft: &mut Draft<'_>, wanted: &Wanted) {
         }
         let changed = |d: &Draft<'_>| known.clone().suspend(NOT_DECLARED, d.by.clone(), d.now);
         let place = Place::default().key("operators");
-        vanished(draft, &place, format!("operator {}", known.id), "suspend", changed);
+        vanished(
+            draft,
+            &place,
+            format!("operator {}", known.id),
+            "suspend",
+            changed,
+        );
     }
 }
 
@@ -209,7 +263,9 @@ fn keys_are_one_persons_each(draft: &mut Draft<'_>, wanted: &Wanted) {
     }
     for (id, entry) in &wanted.operators {
         for (index, key) in entry.keys.iter().enumerate() {
-            let holder = holders.entry(without_comment(key)).or_insert_with(|| id.to_string());
+            let holder = holders
+                .entry(without_comment(key))
+                .or_insert_with(|| id.to_string());
             if holder != id.as_str() {
                 let sentence = format!("is `{holder}`'s key; a key belongs to one person");
                 let place = Place::default().key("operators").key(id.as_str());
@@ -240,7 +296,10 @@ fn contacts(draft: &mut Draft<'_>, wanted: &Wanted) {
         match draft.known.contacts.iter().find(|c| c.id == *id) {
             Some(known) if known.customer != entry.customer => draft.fault(
                 &place.key("customer"),
-                format!("`{id}` is a contact of `{}` and stays there; use another name", known.customer),
+                format!(
+                    "`{id}` is a contact of `{}` and stays there; use another name",
+                    known.customer
+                ),
             ),
             Some(known) if known.state != ContactState::Active => draft.fault(
                 &place,
@@ -254,7 +313,8 @@ fn contacts(draft: &mut Draft<'_>, wanted: &Wanted) {
             }
             None => {
                 let what = format!("register `{}` of {}", details.name, entry.customer);
-                let changed = Contact::register(id.clone(), entry.customer.clone(), details, by, now);
+                let changed =
+                    Contact::register(id.clone(), entry.customer.clone(), details, by, now);
                 draft.change(&place, (Sign::Create, subject, what), changed);
             }
         }
@@ -263,10 +323,15 @@ fn contacts(draft: &mut Draft<'_>, wanted: &Wanted) {
         if wanted.contacts.contains_key(&known.id) || known.state != ContactState::Active {
             continue;
         }
-        let changed =
-            |d: &Draft<'_>| Ok::<_, Refusal>(known.clone().remove(d.by.clone(), d.now));
+        let changed = |d: &Draft<'_>| Ok::<_, Refusal>(known.clone().remove(d.by.clone(), d.now));
         let place = Place::default().key("contacts");
-        vanished(draft, &place, format!("contact {}", known.id), "remove", changed);
+        vanished(
+            draft,
+            &place,
+            format!("contact {}", known.id),
+            "remove",
+            changed,
+        );
     }
 }
 
@@ -280,7 +345,11 @@ fn contact_refers_to_what_is_there(
     let Some(deputy) = &entry.deputy else { return };
     let of = |customer: &access::CustomerId| *customer == entry.customer;
     let declared = wanted.contacts.get(deputy).is_some_and(|c| of(&c.customer));
-    let known = draft.known.contacts.iter().any(|c| c.id == *deputy && of(&c.customer));
+    let known = draft
+        .known
+        .contacts
+        .iter()
+        .any(|c| c.id == *deputy && of(&c.customer));
     if !declared && !known {
         let sentence = format!("`{}` has no contact `{deputy}`", entry.customer);
         draft.fault(&place.key("deputy"), sentence);
@@ -349,7 +418,13 @@ fn targets(draft: &mut Draft<'_>, wanted: &Wanted) {
         }
         let changed = |d: &Draft<'_>| known.clone().disable(NOT_DECLARED, d.by.clone(), d.now);
         let place = Place::default().key("targets");
-        vanished(draft, &place, format!("target {}", known.id), "disable", changed);
+        vanished(
+            draft,
+            &place,
+            format!("target {}", known.id),
+            "disable",
+            changed,
+        );
     }
 }
 
@@ -395,10 +470,7 @@ pub(super) fn vanished<S: Into<store::Saving>>(
 
 /// The value as it will be once saved, for a second change in the same transaction. A row that is
 /// saved moves to its next version.
-fn next<T: Clone>(
-    changed: &Result<Changed<T>, Refusal>,
-    saved: impl FnOnce(&mut T),
-) -> Option<T> {
+fn next<T: Clone>(changed: &Result<Changed<T>, Refusal>, saved: impl FnOnce(&mut T)) -> Option<T> {
     let mut value = changed.as_ref().ok()?.value().clone();
     saved(&mut value);
     Some(value)

@@ -35,7 +35,10 @@ pub(crate) async fn export(asked: RecordingExport) -> Result<Outcome> {
     let path = &asked.output;
     ensure!(!path.exists(), "`{}` is there already", path.display());
     let replay = opened(&asked.opening, "export").await?;
-    if path.extension().is_some_and(|extension| extension == "cast") {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "cast")
+    {
         let [channel] = replay.channels() else {
             bail!(
                 "the recording has {} channels with a cast; name a directory instead of `{}`",
@@ -50,7 +53,11 @@ pub(crate) async fn export(asked: RecordingExport) -> Result<Outcome> {
             .create(path)
             .with_context(|| format!("cannot create `{}`", path.display()))?;
         for channel in replay.channels() {
-            write_cast(&replay, *channel, &path.join(format!("channel-{channel}.cast")))?;
+            write_cast(
+                &replay,
+                *channel,
+                &path.join(format!("channel-{channel}.cast")),
+            )?;
         }
         let mut journal = new_file(&path.join(JOURNAL))?;
         replay.write_journal(&mut journal)?;
@@ -121,7 +128,10 @@ pub(super) async fn private_key(
 /// Says in the log that a channel does not go to its end.
 pub(super) fn warn_if_cut(channel: u32, ending: &Ending) {
     if *ending != Ending::Complete {
-        warn!(channel, "the recording was interrupted: this is what was durable");
+        warn!(
+            channel,
+            "the recording was interrupted: this is what was durable"
+        );
     }
 }
 

@@ -12,7 +12,8 @@ use tokio::time::sleep;
 
 /// Leaves the alternate screen, shows the cursor, ends colours, bracketed paste and mouse reports:
 /// what a program that was cut off leaves behind.
-const AS_BEFORE: &[u8] = b"\x1b[?1049l\x1b[?25h\x1b[0m\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\r\n";
+const AS_BEFORE: &[u8] =
+    b"\x1b[?1049l\x1b[?25h\x1b[0m\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\r\n";
 
 /// Plays one channel, or all one after the other, until the end or Ctrl-C.
 pub(crate) async fn play(asked: RecordingPlay) -> Result<Outcome> {
@@ -46,7 +47,11 @@ pub(crate) async fn play(asked: RecordingPlay) -> Result<Outcome> {
 async fn play_cast(cast: &[u8], speed: f64, longest: f64) -> Result<()> {
     let mut before = 0.0;
     // The first line is the header.
-    for line in cast.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty()) {
+    for line in cast
+        .split(|byte| *byte == b'\n')
+        .skip(1)
+        .filter(|line| !line.is_empty())
+    {
         let (at, code, data): (f64, char, String) =
             serde_json::from_slice(line).context("the cast has a line that is no event")?;
         sleep(pause(at - before, speed, longest)).await;
@@ -76,7 +81,10 @@ mod tests {
             (-1.0, 1.0, 2.0, 0),
         ];
         for (seconds, speed, longest, millis) in rows {
-            assert_eq!(pause(seconds, speed, longest), Duration::from_millis(millis));
+            assert_eq!(
+                pause(seconds, speed, longest),
+                Duration::from_millis(millis)
+            );
         }
     }
 }

@@ -44,14 +44,23 @@ async fn verify_in(store: &Store, config: &Config, named: Vec<SessionId>) -> Res
     for session in &sessions {
         say::line(session)?;
         let found = checker.check(session).await?;
-        let holds = found.iter().all(|said| matches!(said, Said::Ok(_) | Said::Note(_)));
+        let holds = found
+            .iter()
+            .all(|said| matches!(said, Said::Ok(_) | Said::Note(_)));
         for said in &found {
             say::line(said)?;
         }
         failed = failed.saturating_add(usize::from(!holds));
     }
-    say::line(format_args!("{} recordings, {failed} failed", sessions.len()))?;
-    Ok(if failed == 0 { Outcome::Fine } else { Outcome::Failed })
+    say::line(format_args!(
+        "{} recordings, {failed} failed",
+        sessions.len()
+    ))?;
+    Ok(if failed == 0 {
+        Outcome::Fine
+    } else {
+        Outcome::Failed
+    })
 }
 
 /// One line of what was found.
@@ -110,7 +119,9 @@ impl Checker<'_> {
         let id = recordings::SessionId::parse(session.as_str())?;
         let row = self.store.session(session).await?;
         if self.is_live(&id)? {
-            return Ok(vec![Said::Note("is being recorded; verify it once it ended".to_owned())]);
+            return Ok(vec![Said::Note(
+                "is being recorded; verify it once it ended".to_owned(),
+            )]);
         }
         let mut found = Vec::new();
         if !self.storage.root().join(id.as_str()).is_dir() {
@@ -140,7 +151,12 @@ impl Checker<'_> {
     /// Whether somebody holds it open: it has no manifest, and it is not one that was left behind.
     fn is_live(&self, id: &recordings::SessionId) -> Result<bool> {
         let lies = self.storage.sessions()?.contains(id);
-        let closed = self.storage.root().join(id.as_str()).join("manifest.json").exists();
+        let closed = self
+            .storage
+            .root()
+            .join(id.as_str())
+            .join("manifest.json")
+            .exists();
         Ok(lies && !closed && !self.storage.unfinished()?.contains(id))
     }
 
@@ -157,8 +173,9 @@ impl Checker<'_> {
         let (mut heads, mut signed) = (Vec::new(), None);
         // Newest first: read from the oldest.
         for entry in entries.iter().rev() {
-            let noted: Noted = serde_json::from_str(&entry.text)
-                .with_context(|| format!("entry {} of the audit log cannot be read", entry.sequence))?;
+            let noted: Noted = serde_json::from_str(&entry.text).with_context(|| {
+                format!("entry {} of the audit log cannot be read", entry.sequence)
+            })?;
             if noted.event == "recording.heads" {
                 heads.extend(noted.detail.streams);
             }
@@ -181,8 +198,12 @@ impl Checker<'_> {
         };
         let kept = row.and_then(|row| match &row.state {
             SessionState::Live => None,
-            SessionState::Ended { manifest_sha256, .. }
-            | SessionState::Interrupted { manifest_sha256, .. } => Some(manifest_sha256.as_str()),
+            SessionState::Ended {
+                manifest_sha256, ..
+            }
+            | SessionState::Interrupted {
+                manifest_sha256, ..
+            } => Some(manifest_sha256.as_str()),
         });
         [("database", kept), ("audit log", logged)]
             .into_iter()
