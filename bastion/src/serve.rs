@@ -3,10 +3,11 @@
 //! INVARIANT: each side reads its own keys and no other's. The only file that names
 //! `approval_web`.
 
+use crate::cli::{self, Serve};
 use crate::config::Config;
 use crate::secrets::{self, SshKeys, WebKeys};
 use crate::ssh::{Front, listener, recovery};
-use crate::{clock, watch};
+use crate::{Outcome, clock, say, watch};
 use access::{Event, Who};
 use anyhow::{Context as _, Result};
 use approval_web::Web;
@@ -20,6 +21,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tracing::info;
+
+/// Runs the command until SIGTERM or SIGINT.
+pub(crate) async fn run(asked: Serve) -> Result<Outcome> {
+    let config = asked.place.config()?;
+    let side = match asked.side {
+        Some(cli::Side::Ssh) => Side::Ssh,
+        Some(cli::Side::Web) => Side::Web,
+        None => Side::Both,
+    };
+    let stopped = stop_at_signal()?;
+    let ready = prepare(config, side).await?;
+    for line in ready.where_to_go() {
+        say::line(line)?;
+    }
+    ready.serve(stopped).await?;
+    Ok(Outcome::Fine)
+}
 
 /// Which side of the product a process runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +98,19 @@ impl Ready {
         self.ssh
             .as_ref()
             .and_then(|(_, listener)| listener.local_addr().ok())
+    }
+
+    /// What is listening where, one line each.
+    fn where_to_go(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(address) = self.ssh_address() {
+            lines.push(format!("ssh       {address}"));
+        }
+        if self.web.is_some() {
+            lines.push(format!("customer  {}", self.config.web.customer_url));
+            lines.push(format!("host      {}", self.config.web.host_url));
+        }
+        lines
     }
 
     /// Serves until `stop` turns true; then ends every session sealed and signs a last checkpoint.
