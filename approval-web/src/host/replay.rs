@@ -1,0 +1,377 @@
+//! Replaying a recording: the purpose is asked and traced first, and only then are bytes shown, to
+//! that person, in that sign-in, for an hour.
+//!
+//! INVARIANT: what opens a recording is the log itself. Without the entry there is no replay.
+
+use crate::error::Problem;
+use crate::guard::WithPlayer;
+use crate::host::session::session;
+use crate::page::{self, Frame};
+use crate::sign_in::AsOperator;
+use crate::site::Site;
+use ::access::audit::hex;
+use ::access::session::SessionState;
+use ::access::{Event, Operator, Refusal, Session, Who};
+use askama::Template;
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Redirect, Response};
+use recordings::replay::{self, Replay};
+use recordings::{ChannelKind, JournalEvent, JournalLine, Manifest, Micros, keys};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{EntryFilter, WebSession};
+
+/// The event without which nothing is shown.
+pub(crate) const STARTED: &str = "replay.started";
+/// How long a replay stays open.
+const OPEN_FOR: Duration = Duration::from_hours(1);
+/// Replays of one session that are looked through, newest first.
+const LOOKED_AT: i64 = 200;
+const SHORTEST_PURPOSE: usize = 3;
+const LONGEST_PURPOSE: usize = 500;
+
+#[derive(Template)]
+#[template(path = "host/replay.html")]
+struct ReplayPage {
+    f: Frame,
+    session: String,
+    replay: String,
+    who: String,
+    target: String,
+    motive: String,
+    channels: Vec<u32>,
+    chapters: Vec<Chapter>,
+    intact: bool,
+    verdict: String,
+}
+
+/// A moment worth jumping to.
+struct Chapter {
+    /// `1` or nothing where it concerns the whole session.
+    channel: Option<u32>,
+    /// Seconds since the session started, as the player counts.
+    seconds: String,
+    clock: String,
+    text: String,
+}
+
+/// `POST /sessions/{id}/replay`
+pub(crate) async fn start(
+    State(site): State<Arc<Site>>,
+    Path(id): Path<String>,
+    AsOperator { operator, visit }: AsOperator,
+    Form(form): Form<Wanted>,
+) -> Result<Redirect, Problem> {
+    let now = site.now();
+    visit.must_be_fresh(now)?;
+    let one = session(&site, &id).await?;
+    not_his_own(&one, &operator)?;
+    let purpose = form.purpose()?;
+    let replay = format!("re-{}", hex(&site.random::<16>()?));
+    let who = Who::Operator(operator.id);
+    let event = Event::new(STARTED, who, format!("session {}", one.id), now)
+        .of_customer(&one.customer)
+        .in_intervention(&one.intervention)
+        .in_session(&one.id)
+        .with("purpose", purpose)
+        .with("replay", &replay)
+        .with("sign_in", visit.session.created_at);
+    site.store().append(event).await?;
+    Ok(Redirect::to(&format!(
+        "/sessions/{}/replay/{replay}",
+        one.id
+    )))
+}
+
+/// `GET /sessions/{id}/replay/{replay}`: the player.
+pub(crate) async fn page(
+    State(site): State<Arc<Site>>,
+    Path((id, replay)): Path<(String, String)>,
+    f: Frame,
+    AsOperator { operator, visit }: AsOperator,
+) -> Result<Response, Problem> {
+    let one = opened(&site, &id, &replay, &operator, &visit.session).await?;
+    let recording = recording(&site, &one).await?;
+    let (recording, lines) = blocking(move || {
+        let lines = recording.journal()?;
+        Ok((recording, lines))
+    })
+    .await?;
+    let verdict = verdict(&site, &one);
+    let page = ReplayPage {
+        session: one.id.to_string(),
+        replay,
+        who: one.operator.to_string(),
+        target: format!("{}@{}", one.account, one.target),
+        motive: one.motive.clone(),
+        channels: recording.channels().to_vec(),
+        chapters: lines.iter().filter_map(|line| chapter(line, &f)).collect(),
+        intact: matches!(verdict, Verdict::Intact | Verdict::StillWritten),
+        verdict: f.t(verdict.key()),
+        f,
+    };
+    let mut response = page::render(&page)?;
+    response.extensions_mut().insert(WithPlayer);
+    Ok(response)
+}
+
+/// `GET /sessions/{id}/replay/{replay}/{file}`: `journal`, `channel-N.cast` or `channel-N.txt`.
+pub(crate) async fn file(
+    State(site): State<Arc<Site>>,
+    Path((id, replay, file)): Path<(String, String, String)>,
+    AsOperator { operator, visit }: AsOperator,
+) -> Result<Response, Problem> {
+    let wanted = Wish::parse(&file).ok_or(Problem::NotFound)?;
+    let one = opened(&site, &id, &replay, &operator, &visit.session).await?;
+    let recording = recording(&site, &one).await?;
+    if wanted
+        .channel()
+        .is_some_and(|n| !recording.channels().contains(&n))
+    {
+        return Err(Problem::NotFound);
+    }
+    let bytes = blocking(move || {
+        let mut out = Vec::new();
+        match wanted {
+            Wish::Journal => recording.write_journal(&mut out)?,
+            Wish::Cast(channel) => recording.write_cast(channel, &mut out)?,
+            Wish::Transcript(channel) => recording.write_transcript(channel, &mut out)?,
+        };
+        Ok(out)
+    })
+    .await?;
+    Ok(([(CONTENT_TYPE, wanted.content_type())], bytes).into_response())
+}
+
+/// The session of a replay that this very person opened in this very sign-in.
+async fn opened(
+    site: &Site,
+    id: &str,
+    replay: &str,
+    operator: &Operator,
+    signed_in: &WebSession,
+) -> Result<Session, Problem> {
+    let one = session(site, id).await?;
+    not_his_own(&one, operator)?;
+    let filter = EntryFilter {
+        session: Some(one.id.clone()),
+        name_prefix: Some(STARTED),
+        limit: LOOKED_AT,
+        ..EntryFilter::default()
+    };
+    let who = serde_json::to_value(Who::Operator(operator.id.clone()))
+        .map_err(|error| Problem::broken(&error))?;
+    let now = site.now();
+    let entries = site.store().entries_about(filter).await?;
+    let found = entries.iter().any(|entry| {
+        let value: Value = serde_json::from_str(&entry.text).unwrap_or_default();
+        let is = |path: &str, wanted: &Value| value.pointer(path) == Some(wanted);
+        now.since(entry.at) < OPEN_FOR
+            && is("/event", &Value::from(STARTED))
+            && is("/who", &who)
+            && is("/detail/replay", &Value::from(replay))
+            && is(
+                "/detail/sign_in",
+                &Value::from(signed_in.created_at.micros()),
+            )
+    });
+    if found {
+        Ok(one)
+    } else {
+        Err(Problem::NotFound)
+    }
+}
+
+fn not_his_own(one: &Session, operator: &Operator) -> Result<(), Problem> {
+    if one.operator != operator.id {
+        return Ok(());
+    }
+    Err(Problem::Refused(Refusal {
+        code: "own_session",
+        sentence: format!(
+            "`{}` cannot replay a session of his own; ask a second person",
+            operator.id
+        ),
+    }))
+}
+
+/// The recording, opened with the customer's key.
+async fn recording(site: &Site, one: &Session) -> Result<Replay, Problem> {
+    let wrapped = site.store().recording_key(&one.customer).await?;
+    let wrapped = wrapped.ok_or_else(|| {
+        Problem::broken(&format!(
+            "the recording key of `{}` is not kept",
+            one.customer
+        ))
+    })?;
+    let aad = one.customer.as_str().as_bytes();
+    let private = keys::unwrap_private_key(&site.web.recording_master, &wrapped, aad)
+        .map_err(|error| Problem::broken(&error))?;
+    let id = recorded(one)?;
+    let storage = site.web.recordings.clone();
+    blocking(move || replay::open(&storage, &id, private)).await
+}
+
+fn recorded(one: &Session) -> Result<recordings::SessionId, Problem> {
+    recordings::SessionId::parse(one.id.as_str()).map_err(|error| Problem::broken(&error))
+}
+
+/// Reads files away from the threads that answer everybody else.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, replay::ReplayError> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Problem::broken(&error))?
+        .map_err(|error| Problem::broken(&error))
+}
+
+/// Whether what is shown is what was signed at the end.
+enum Verdict {
+    StillWritten,
+    Intact,
+    Differs,
+}
+
+impl Verdict {
+    const fn key(&self) -> &'static str {
+        match self {
+            Self::StillWritten => "replay-still-written",
+            Self::Intact => "replay-intact",
+            Self::Differs => "replay-differs",
+        }
+    }
+}
+
+fn verdict(site: &Site, one: &Session) -> Verdict {
+    let expected = match &one.state {
+        SessionState::Live => return Verdict::StillWritten,
+        SessionState::Ended {
+            manifest_sha256, ..
+        }
+        | SessionState::Interrupted {
+            manifest_sha256, ..
+        } => manifest_sha256,
+    };
+    let Ok(id) = recorded(one) else {
+        return Verdict::Differs;
+    };
+    let signed = Manifest::read(&site.web.recordings, &id).and_then(|manifest| {
+        manifest.check_signature(&site.web.manifest_key)?;
+        manifest.digest()
+    });
+    match signed {
+        Ok(digest) if digest == *expected => Verdict::Intact,
+        Ok(_) => Verdict::Differs,
+        Err(error) => {
+            tracing::error!(session.id = %one.id, "the manifest of a recording does not verify: {error}");
+            Verdict::Differs
+        }
+    }
+}
+
+fn chapter(line: &JournalLine, f: &Frame) -> Option<Chapter> {
+    use recordings::journal::Marker;
+    let (channel, text) = match (&line.event, line.event.marker()) {
+        (_, Some(Marker::OnChannel(channel, text))) => (Some(channel), text),
+        (_, Some(Marker::OnEveryChannel(text))) => (None, text),
+        (JournalEvent::ChannelOpened { channel, kind }, None) => (Some(*channel), opening(kind, f)),
+        (JournalEvent::SessionEnded { reason }, None) => {
+            (None, f.with("chapter-ended", "reason", reason))
+        }
+        (_, None) => return None,
+    };
+    Some(Chapter {
+        channel,
+        seconds: seconds(line.at),
+        clock: clock(line.at),
+        text,
+    })
+}
+
+fn opening(kind: &ChannelKind, f: &Frame) -> String {
+    match kind {
+        ChannelKind::Terminal { .. } => f.t("chapter-terminal"),
+        ChannelKind::Exec { command } => f.with("chapter-exec", "command", command),
+        ChannelKind::Subsystem { name } => f.with("chapter-subsystem", "name", name),
+    }
+}
+
+fn seconds(at: Micros) -> String {
+    let micros = at.0.max(0);
+    format!("{}.{:03}", micros / 1_000_000, micros % 1_000_000 / 1000)
+}
+
+fn clock(at: Micros) -> String {
+    let seconds = at.0.max(0) / 1_000_000;
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds % 3600 / 60,
+        seconds % 60
+    )
+}
+
+/// What is asked of a recording.
+#[derive(Clone, Copy)]
+enum Wish {
+    Journal,
+    Cast(u32),
+    Transcript(u32),
+}
+
+impl Wish {
+    fn parse(file: &str) -> Option<Self> {
+        if file == "journal" {
+            return Some(Self::Journal);
+        }
+        let (number, ending) = file.strip_prefix("channel-")?.split_once('.')?;
+        let number = number.parse().ok()?;
+        match ending {
+            "cast" => Some(Self::Cast(number)),
+            "txt" => Some(Self::Transcript(number)),
+            _ => None,
+        }
+    }
+
+    const fn channel(self) -> Option<u32> {
+        match self {
+            Self::Journal => None,
+            Self::Cast(number) | Self::Transcript(number) => Some(number),
+        }
+    }
+
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Journal => "application/x-ndjson",
+            Self::Cast(_) => "application/x-asciicast",
+            Self::Transcript(_) => "text/plain; charset=utf-8",
+        }
+    }
+}
+
+/// Why somebody wants to see a recording.
+#[derive(Deserialize)]
+pub(crate) struct Wanted {
+    #[serde(default)]
+    purpose: String,
+}
+
+impl Wanted {
+    fn purpose(&self) -> Result<&str, Problem> {
+        let purpose = self.purpose.trim();
+        let length = purpose.chars().count();
+        let plain = !purpose
+            .chars()
+            .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'));
+        if plain && (SHORTEST_PURPOSE..=LONGEST_PURPOSE).contains(&length) {
+            Ok(purpose)
+        } else {
+            Err(Problem::Form("replay-purpose"))
+        }
+    }
+}
