@@ -54,6 +54,12 @@ pub fn base32(secret: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(Secret::from(secret.to_vec()).to_base32())
 }
 
+/// The secret behind a base32 text, as [`base32`] wrote it.
+pub fn from_base32(text: &str) -> Result<Vec<u8>, TotpError> {
+    let secret = Secret::try_from_base32(text).map_err(|_| TotpError)?;
+    Ok(secret.to_vec())
+}
+
 fn totp(secret: &[u8], login: &str) -> Result<Totp, TotpError> {
     Builder::new()
         .with_algorithm(Algorithm::SHA1)

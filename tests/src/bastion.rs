@@ -1,16 +1,21 @@
 //! The bastion under test: `bastion demo --headless` in front of a real `sshd`.
 
+use crate::ssh::{LOCALHOST, run};
 use crate::sshd::{Sshd, current_user};
-use crate::{Ssh, eventually, free_port};
+use crate::{Ran, Shared, Ssh, eventually, free_port, keeper};
+use access::session::SessionState;
+use access::{OperatorId, Session};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
+use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
+use store::{SessionFilter, Store};
 use tempfile::TempDir;
 
 /// The name of the target in front of which every test bastion stands.
@@ -26,6 +31,8 @@ pub struct Options {
     pub reuse_second_factor: Option<&'static str>,
     /// A database other than the embedded one.
     pub database: Option<String>,
+    /// Variables of the bastion's environment.
+    pub environment: Vec<(String, String)>,
     /// Further arguments.
     pub more: Vec<String>,
 }
@@ -37,8 +44,28 @@ impl Default for Options {
             open_intervention: true,
             reuse_second_factor: None,
             database: None,
+            environment: Vec::new(),
             more: Vec::new(),
         }
+    }
+}
+
+impl Options {
+    /// For files whose subject is not the login: every operator logs in once, the second factor
+    /// then stands for all that follows from the same address.
+    #[must_use]
+    pub fn logged_in_already() -> Self {
+        Self {
+            reuse_second_factor: Some("2h"),
+            ..Self::default()
+        }
+    }
+
+    /// With a further argument of `bastion demo`.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.more.extend([name.to_owned(), value.to_owned()]);
+        self
     }
 }
 
@@ -79,6 +106,8 @@ pub struct Bastion {
     child: Child,
     /// The last code step used, by login.
     steps: Mutex<HashMap<String, i64>>,
+    /// Who needs no second factor from the usual address any more.
+    reused: Mutex<Vec<String>>,
 }
 
 impl Bastion {
@@ -93,7 +122,7 @@ impl Bastion {
         let ports = [free_port(), free_port(), free_port()];
         let (child, ready) = launch(&dir, &sshd, &options, ports);
         let steps = Mutex::default();
-        Self {
+        let bastion = Self {
             ready,
             sshd,
             dir,
@@ -102,7 +131,10 @@ impl Bastion {
             ports,
             child,
             steps,
-        }
+            reused: Mutex::default(),
+        };
+        bastion.log_everybody_in();
+        bastion
     }
 
     /// An ssh client of `login`, at the target, as one login name.
@@ -127,6 +159,18 @@ impl Bastion {
         Ssh::new(self, login, Some(user.to_owned()))
     }
 
+    /// The login of the operator with this number.
+    #[must_use]
+    pub fn login(&self, number: usize) -> &str {
+        &self.ready.operators[number].login
+    }
+
+    /// A connection of `login` to the target that further clients share.
+    #[must_use]
+    pub fn share(&self, login: &str) -> Shared {
+        Shared::open(&self.ssh(login), self.dir.path())
+    }
+
     /// What `login` holds.
     #[must_use]
     pub fn operator(&self, login: &str) -> &OperatorAccess {
@@ -141,7 +185,7 @@ impl Bastion {
     /// waits for the next.
     #[must_use]
     pub fn fresh_code(&self, login: &str) -> String {
-        let secret = totp_rs::Secret::try_from_base32(&self.operator(login).totp).unwrap();
+        let secret = access::totp::from_base32(&self.operator(login).totp).unwrap();
         loop {
             let now = crate::time().seconds();
             let current = now / 30;
@@ -151,17 +195,138 @@ impl Bastion {
             if next <= current + 1 {
                 steps.insert(login.to_owned(), next);
                 let at = access::Time::from_micros(next * 30 * 1_000_000);
-                return access::totp::code_at(secret.as_bytes(), at).unwrap();
+                return access::totp::code_at(&secret, at).unwrap();
             }
             drop(steps);
             std::thread::sleep(Duration::from_millis(300));
         }
     }
 
-    /// Runs the binary's command line on this bastion's state, as an administrator would.
+    /// Runs the binary's command line as it is given.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Output {
         Command::new(binary()).args(arguments).output().unwrap()
+    }
+
+    /// Runs the binary's command line on this bastion's state, as an administrator would.
+    #[must_use]
+    pub fn admin(&self, arguments: &[&str]) -> Ran {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .arg("--state")
+            .arg(self.state())
+            .args(["--database", &self.ready.database]);
+        run(command, b"", Duration::from_secs(60))
+    }
+
+    /// What a register holds, or a change to it as a page or another bastion would make it.
+    pub fn rows<T, F: Future<Output = T>>(&self, ask: impl FnOnce(Store) -> F) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let store = Store::open(&self.ready.database).await.unwrap();
+            let answer = ask(store.clone()).await;
+            store.close().await;
+            answer
+        })
+    }
+
+    /// The sessions of `login`, newest first.
+    #[must_use]
+    pub fn sessions(&self, login: &str) -> Vec<Session> {
+        let filter = SessionFilter {
+            operator: Some(OperatorId::parse(login).unwrap()),
+            limit: 1000,
+            ..SessionFilter::default()
+        };
+        self.rows(|store| async move { store.sessions(filter).await.unwrap() })
+    }
+
+    /// The session with this motive, once there is one.
+    #[must_use]
+    pub fn session(&self, motive: &str) -> Session {
+        let mut found = None;
+        eventually(
+            &format!("the session `{motive}`"),
+            Duration::from_secs(20),
+            || {
+                found = self.find_session(motive);
+                found.is_some()
+            },
+        );
+        found.unwrap()
+    }
+
+    /// The session with this motive, once it has ended.
+    #[must_use]
+    pub fn ended_session(&self, motive: &str) -> Session {
+        let mut found = None;
+        eventually(
+            &format!("the end of session `{motive}`"),
+            Duration::from_secs(20),
+            || {
+                found = self
+                    .find_session(motive)
+                    .filter(|session| session.state != SessionState::Live);
+                found.is_some()
+            },
+        );
+        found.unwrap()
+    }
+
+    /// The session with this motive, if there is one.
+    #[must_use]
+    pub fn find_session(&self, motive: &str) -> Option<Session> {
+        let all = SessionFilter {
+            limit: 1000,
+            ..SessionFilter::default()
+        };
+        let sessions = self.rows(|store| async move { store.sessions(all).await.unwrap() });
+        sessions
+            .into_iter()
+            .find(|session| session.motive == motive)
+    }
+
+    /// The journal of a session, opened as whoever may read it does.
+    #[must_use]
+    pub fn journal(&self, session: &Session) -> Vec<Value> {
+        let text = fs::read_to_string(self.exported(session).path().join("journal.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// One cast of a session, as a plain file.
+    #[must_use]
+    pub fn cast(&self, session: &Session, channel: u32) -> String {
+        let path = format!("channel-{channel}.cast");
+        fs::read_to_string(self.exported(session).path().join(path)).unwrap()
+    }
+
+    /// A directory with the journal and the casts of a session, opened.
+    #[must_use]
+    pub fn exported(&self, session: &Session) -> TempDir {
+        let directory = tempfile::tempdir_in(self.dir.path()).unwrap();
+        let path = directory.path().to_str().unwrap().to_owned();
+        let arguments = [
+            "recording",
+            "export",
+            session.id.as_str(),
+            &path,
+            "--purpose",
+            "looked at by a test",
+        ];
+        let _ = self.admin(&arguments).ok();
+        directory
+    }
+
+    /// What the bastion has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("bastion.log")).unwrap_or_default()
     }
 
     /// The state directory.
@@ -197,18 +362,13 @@ impl Bastion {
         let (child, ready) = launch(&self.dir, &self.sshd, &self.options, self.ports);
         self.child = child;
         self.ready = ready;
+        self.log_everybody_in();
     }
 
     /// The audit log, as `audit export` gives it: one JSON value an entry.
     #[must_use]
     pub fn entries(&self) -> Vec<Value> {
-        let out = self.command(&["audit", "export", "--state", self.state().to_str().unwrap()]);
-        assert!(
-            out.status.success(),
-            "{}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        let text = String::from_utf8(out.stdout).unwrap();
+        let text = self.admin(&["audit", "export"]).ok();
         text.lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap())
             .filter_map(|line| line.get("entry").cloned())
@@ -223,6 +383,27 @@ impl Bastion {
             .filter(|entry| entry["event"] == name)
             .collect()
     }
+
+    pub(crate) fn needs_no_code(&self, login: &str, source: &str) -> bool {
+        source == LOCALHOST
+            && self
+                .reused
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|known| known == login)
+    }
+
+    fn log_everybody_in(&self) {
+        self.reused.lock().unwrap().clear();
+        if self.options.reuse_second_factor.is_none() {
+            return;
+        }
+        for operator in &self.ready.operators {
+            let _ = self.bare(&operator.login).run("whoami").ok();
+            self.reused.lock().unwrap().push(operator.login.clone());
+        }
+    }
 }
 
 impl Drop for Bastion {
@@ -230,8 +411,7 @@ impl Drop for Bastion {
         self.child.kill().ok();
         self.child.wait().ok();
         if std::thread::panicking() {
-            let log = fs::read_to_string(self.dir.path().join("bastion.log")).unwrap_or_default();
-            eprintln!("--- the bastion's log ---\n{log}");
+            eprintln!("--- the bastion's log ---\n{}", self.log());
         }
     }
 }
@@ -296,17 +476,17 @@ fn launch(dir: &TempDir, sshd: &Sshd, options: &Options, ports: [u16; 3]) -> (Ch
     if let Some(database) = &options.database {
         command.args(["--database", database]);
     }
-    let mut child = command
+    command
         .args(&options.more)
+        .envs(options.environment.iter().cloned())
         .env(
             "BASTION_LOG",
             std::env::var("BASTION_LOG").unwrap_or_else(|_| "info".to_owned()),
         )
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+        .stderr(log);
+    let mut child = keeper::spawn(command).unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut line)

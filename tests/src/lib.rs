@@ -1,6 +1,7 @@
 //! The fixture of the tests of the whole: the real binary, real `ssh`, a real `sshd`.
 //!
-//! Each test starts its own bastion on a state of its own, in front of an `sshd` of its own.
+//! A test starts its own bastion on a state of its own, in front of an `sshd` of its own; where
+//! nothing it does can be seen by another, the tests of a file share one ([`Common`]).
 
 #![allow(
     clippy::unwrap_used,
@@ -12,15 +13,42 @@
 )]
 
 pub mod bastion;
+mod keeper;
+pub mod shared;
 pub mod ssh;
 pub mod sshd;
 
 pub use bastion::{Bastion, Options};
+pub use shared::Shared;
 pub use ssh::{Ran, Ssh};
 pub use sshd::Sshd;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+/// One bastion for those tests of a file that run at the same time; it ends with the last.
+pub struct Common(Mutex<Weak<Bastion>>);
+
+impl Common {
+    /// None yet.
+    #[allow(clippy::new_without_default, reason = "only ever made in a static")]
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Mutex::new(Weak::new()))
+    }
+
+    /// The running one, or a new one.
+    pub fn bastion(&self, options: impl FnOnce() -> Options) -> Arc<Bastion> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bastion) = known.upgrade() {
+            return bastion;
+        }
+        let bastion = Arc::new(Bastion::start(options()));
+        *known = Arc::downgrade(&bastion);
+        bastion
+    }
+}
 
 /// A port nobody listens on.
 #[must_use]

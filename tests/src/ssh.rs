@@ -17,8 +17,12 @@ pub struct Ssh<'a> {
     user: String,
     code: Code,
     key: PathBuf,
+    source: String,
     options: Vec<String>,
 }
+
+/// The address that clients come from if nothing else is said.
+pub(crate) const LOCALHOST: &str = "127.0.0.1";
 
 enum Code {
     Fresh,
@@ -42,6 +46,7 @@ impl<'a> Ssh<'a> {
             user: user.unwrap_or_else(|| login.to_owned()),
             code: Code::Fresh,
             key: bastion.operator(login).key.clone(),
+            source: LOCALHOST.to_owned(),
             options: Vec::new(),
         }
     }
@@ -67,6 +72,19 @@ impl<'a> Ssh<'a> {
         self
     }
 
+    /// Comes from this address of this machine (`127.0.0.0/8`), for failures that lock an address.
+    #[must_use]
+    pub fn from(mut self, source: &str) -> Self {
+        source.clone_into(&mut self.source);
+        self
+    }
+
+    /// Says why; one word, by which a test finds its session again.
+    #[must_use]
+    pub fn motive(self, motive: &str) -> Self {
+        self.option(&format!("-oSetEnv=BASTION_MOTIVE={motive}"))
+    }
+
     /// A further option, such as `-tt`.
     #[must_use]
     pub fn option(mut self, option: &str) -> Self {
@@ -77,6 +95,23 @@ impl<'a> Ssh<'a> {
     /// The command, ready to be given arguments; for what `run` cannot express.
     #[must_use]
     pub fn command(&self) -> Command {
+        self.command_with(&[])
+    }
+
+    /// The questions that were asked of the person, over all calls so far.
+    #[must_use]
+    pub fn questions(&self) -> Vec<String> {
+        let asked = fs::read_to_string(self.bastion.dir.path().join("questions"));
+        asked
+            .unwrap_or_default()
+            .lines()
+            .filter(|line| line.starts_with(&format!("({}@", self.user)))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The same with further options, which come before the host.
+    pub(crate) fn command_with(&self, options: &[&str]) -> Command {
         let directory = self.bastion.dir.path();
         let askpass = directory.join("askpass");
         if !askpass.exists() {
@@ -87,8 +122,15 @@ impl<'a> Ssh<'a> {
                 .mode(0o755)
                 .open(&askpass)
                 .unwrap();
-            file.write_all(b"#!/bin/sh\nprintf '%s\\n' \"$TEST_CODE\"\n")
-                .unwrap();
+            let questions = directory.join("questions");
+            file.write_all(
+                format!(
+                    "#!/bin/sh\nprintf '%s\\n' \"$1\" >> '{}'\nprintf '%s\\n' \"$TEST_CODE\"\n",
+                    questions.display()
+                )
+                .as_bytes(),
+            )
+            .unwrap();
         }
         let (host, port) = self.bastion.ready.ssh.rsplit_once(':').unwrap();
         let mut command = Command::new("ssh");
@@ -109,8 +151,11 @@ impl<'a> Ssh<'a> {
             ))
             .arg("-i")
             .arg(&self.key)
-            .args(["-p", port, "-l", &self.user]);
+            .args(["-p", port, "-b", &self.source, "-l", &self.user]);
         match &self.code {
+            Code::Fresh if self.bastion.needs_no_code(&self.login, &self.source) => {
+                command.args(["-o", "BatchMode=yes"]);
+            }
             Code::None => {
                 command.args(["-o", "BatchMode=yes"]);
             }
@@ -128,6 +173,7 @@ impl<'a> Ssh<'a> {
         }
         command
             .args(&self.options)
+            .args(options)
             .arg(host)
             .env_remove("SSH_AUTH_SOCK");
         command

@@ -1,6 +1,6 @@
 //! A real OpenSSH server that trusts the bastion's user certificates and nothing else.
 
-use crate::{eventually, free_port};
+use crate::{eventually, free_port, keeper};
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,16 @@ impl Sshd {
         sshd
     }
 
+    /// Everybody it has let in, as its log says: `Accepted publickey for root from …`.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<String> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines()
+            .filter(|line| line.contains("Accepted "))
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Stops it; the port refuses then.
     pub fn stop(&mut self) {
         self.child.kill().ok();
@@ -108,8 +118,9 @@ pub fn new_key(path: &Path) {
 }
 
 fn run(config: &Path, log: &Path) -> Child {
-    // Goes with the test process, whatever becomes of it.
-    Command::new("setpriv")
+    // Goes with the run, whatever becomes of it.
+    let mut command = Command::new("setpriv");
+    command
         .args(["--pdeathsig", "TERM", "/usr/sbin/sshd", "-D", "-e", "-f"])
         .arg(config)
         .stdin(Stdio::null())
@@ -120,7 +131,6 @@ fn run(config: &Path, log: &Path) -> Child {
                 .append(true)
                 .open(log)
                 .unwrap(),
-        )
-        .spawn()
-        .expect("sshd is installed (apt-get install openssh-server)")
+        );
+    keeper::spawn(command).expect("sshd is installed (apt-get install openssh-server)")
 }

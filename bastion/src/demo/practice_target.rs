@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use pty_process::{OwnedWritePty, Size};
 use russh::keys::ssh_key::certificate::CertType;
-use russh::keys::{Certificate, Fingerprint, HashAlg, PrivateKey, PublicKey};
+use russh::keys::ssh_key::Fingerprint;
+use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Config, Msg, Session, run_stream};
 use russh::{
     Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind, MethodSet, Pty,
