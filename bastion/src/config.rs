@@ -360,7 +360,7 @@ mod tests {
     fn an_empty_file_means_the_defaults() {
         let config = read("").unwrap();
         assert_eq!(config.ssh, Ssh::default());
-        assert_eq!(config.policy().session_limit, Duration::from_secs(28_800));
+        assert_eq!(config.policy().session_limit, Duration::from_hours(8));
         assert_eq!(config.ssh_destination(), "localhost -p 2222");
     }
 

@@ -30,8 +30,6 @@ pub(crate) struct SshKeys {
     pub(crate) host: PrivateKey,
     /// Signs the short-lived certificates that targets trust.
     pub(crate) user_ca: PrivateKey,
-    /// Signs the host certificates shown inside a transparent jump.
-    pub(crate) host_ca: PrivateKey,
     /// Signs checkpoints of the audit log.
     pub(crate) audit: AuditSigner,
     /// Signs the manifests of recordings.
@@ -46,8 +44,6 @@ pub(crate) struct WebKeys {
     pub(crate) factors: SealingKey,
     /// Opens the customers' recording keys.
     pub(crate) recording_master: Zeroizing<[u8; 32]>,
-    /// Signs checkpoints of the audit log.
-    pub(crate) audit: AuditSigner,
     /// What manifests are checked with.
     pub(crate) manifest: ManifestPublicKey,
 }
@@ -73,7 +69,6 @@ impl SshKeys {
         Ok(Self {
             host: keys.ssh(HOST)?,
             user_ca: keys.ssh(USER_CA)?,
-            host_ca: keys.ssh(HOST_CA)?,
             audit: keys.audit()?,
             manifest: ManifestSigner::from_pkcs8(&keys.pkcs8(MANIFEST)?)
                 .context("`keys/manifest` is not a key")?,
@@ -89,7 +84,6 @@ impl WebKeys {
         Ok(Self {
             factors: keys.factors()?,
             recording_master: recording_master(state)?,
-            audit: keys.audit()?,
             manifest: manifest_public(state)?,
         })
     }
@@ -189,8 +183,9 @@ impl Keys {
         let about = fs::metadata(&path)
             .with_context(|| format!("{}; `bastion init` makes the keys", cannot("read", &path)))?;
         let mode = about.mode() & 0o777;
+        let for_others = mode & 0o077;
         ensure!(
-            mode & 0o077 == 0,
+            for_others == 0,
             "`{}` has mode {mode:04o}: a key that others can read is refused; make a new one, or `chmod 0600` it if nobody did",
             path.display()
         );

@@ -81,10 +81,12 @@ impl Console {
     async fn read_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         loop {
-            let data = match self.start.channel.wait().await? {
-                ChannelMsg::Data { data } => data,
-                ChannelMsg::Eof | ChannelMsg::Close => return None,
-                _ => continue,
+            let message = self.start.channel.wait().await?;
+            if matches!(message, ChannelMsg::Eof | ChannelMsg::Close) {
+                return None;
+            }
+            let ChannelMsg::Data { data } = message else {
+                continue;
             };
             for byte in data {
                 match byte {
@@ -96,13 +98,9 @@ impl Console {
                         self.write("\n").await;
                         return None;
                     }
-                    0x7f | 0x08 => {
-                        if erase_last(&mut line) {
-                            self.write("\u{8} \u{8}").await;
-                        }
-                    }
+                    0x7f | 0x08 if erase_last(&mut line) => self.write("\u{8} \u{8}").await,
                     // Other control characters do nothing.
-                    0..0x20 => {}
+                    0..0x20 | 0x7f => {}
                     _ if line.len() < LONGEST_LINE => {
                         line.push(byte);
                         drop(self.start.channel.data_bytes(vec![byte]).await);

@@ -87,7 +87,7 @@ pub(crate) fn is_strong(key: &PublicKey, signed_with: &Algorithm) -> Result<(), 
         | Algorithm::Ecdsa {
             curve: EcdsaCurve::NistP256 | EcdsaCurve::NistP384 | EcdsaCurve::NistP521,
         } => Ok(()),
-        _ => Err(WeakKey(format!(
+        Algorithm::Rsa { .. } | Algorithm::Dsa | Algorithm::Other(_) | _ => Err(WeakKey(format!(
             "`{}` is not accepted",
             signed_with.as_str()
         ))),
@@ -96,9 +96,10 @@ pub(crate) fn is_strong(key: &PublicKey, signed_with: &Algorithm) -> Result<(), 
 
 /// The same for a key that is being declared, whatever it will sign with.
 pub(crate) fn may_be_declared(key: &PublicKey) -> Result<(), WeakKey> {
-    match key.key_data() {
-        KeyData::Rsa(_) => rsa_is_long_enough(key),
-        _ => is_strong(key, &key.algorithm()),
+    if let KeyData::Rsa(_) = key.key_data() {
+        rsa_is_long_enough(key)
+    } else {
+        is_strong(key, &key.algorithm())
     }
 }
 
@@ -118,9 +119,10 @@ pub(crate) fn holds(operator: &Operator, key: &PublicKey) -> bool {
 }
 
 fn rsa_is_long_enough(key: &PublicKey) -> Result<(), WeakKey> {
-    let bits = match key.key_data() {
-        KeyData::Rsa(rsa) => usize::try_from(rsa.key_size()).unwrap_or(0),
-        _ => 0,
+    let bits = if let KeyData::Rsa(rsa) = key.key_data() {
+        usize::try_from(rsa.key_size()).unwrap_or(0)
+    } else {
+        0
     };
     if bits < SHORTEST_RSA {
         return Err(WeakKey(format!("rsa of {bits} bits")));

@@ -166,13 +166,11 @@ pub(crate) async fn choose(start: Start, permits: &[Permit]) -> Option<(Start, I
             .await;
     }
     let typed = console.ask("Number (Enter for none): ").await;
-    match typed.and_then(|typed| pick(permits, &typed)) {
-        Some(permit) => Some((console.into_start(), permit.intervention().clone())),
-        None => {
-            console.finish("Nothing was opened.", 1).await;
-            None
-        }
-    }
+    let Some(permit) = typed.and_then(|typed| pick(permits, &typed)) else {
+        console.finish("Nothing was opened.", 1).await;
+        return None;
+    };
+    Some((console.into_start(), permit.intervention().clone()))
 }
 
 async fn interactive(front: &Front, proven: &Proven, start: Start) -> Option<(Start, Destination)> {
@@ -202,14 +200,14 @@ async fn interactive(front: &Front, proven: &Proven, start: Start) -> Option<(St
                 console.finish("", 0).await;
                 return None;
             }
-            typed => match pick(&places, typed) {
-                Some(place) => return Some((console.into_start(), place.destination.clone())),
-                None => {
-                    let words = words(typed).unwrap_or_default();
-                    let (text, _) = answer(front, proven, &words, &mut console).await;
-                    console.line(&text).await;
+            typed => {
+                if let Some(place) = pick(&places, typed) {
+                    return Some((console.into_start(), place.destination.clone()));
                 }
-            },
+                let words = words(typed).unwrap_or_default();
+                let (text, _) = answer(front, proven, &words, &mut console).await;
+                console.line(&text).await;
+            }
         }
     }
 }

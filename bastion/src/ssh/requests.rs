@@ -5,11 +5,9 @@
 
 use access::grant::Operation;
 
-/// Everything a client can ask for.
+/// Everything a client can ask for, beside a channel for a session, which is only counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Request<'a> {
-    /// A channel for a shell, a command or a subsystem.
-    OpenSession,
     /// A connection through the target (`-L`, `-D`, `-W`, `-J`).
     OpenDirectTcpip,
     /// The same to a Unix socket.
@@ -62,23 +60,19 @@ const LATER: &str = "not_offered";
 /// The table. `stage` is that of the channel concerned; [`Stage::Fresh`] for the connection.
 pub(crate) fn verdict(request: Request<'_>, stage: Stage) -> Verdict {
     match (request, stage) {
-        (Request::OpenSession, _) => Verdict::Pass,
+        (Request::Pty, Stage::Fresh) => Verdict::Pass,
         (Request::OpenDirectTcpip, _) => refuse(LATER, "forwarding is not offered yet"),
         (Request::OpenDirectStreamlocal, _) => {
             refuse("forward_refused", "forwarding of Unix sockets is refused")
         }
         (Request::OpenX11 | Request::X11, _) => refuse("x11_refused", "X11 forwarding is refused"),
-        (Request::OpenForwardedTcpip | Request::TcpipForward, _) => {
-            refuse("forward_refused", "remote forwarding is refused")
-        }
-        (Request::StreamlocalForward, _) => {
+        (Request::OpenForwardedTcpip | Request::TcpipForward | Request::StreamlocalForward, _) => {
             refuse("forward_refused", "remote forwarding is refused")
         }
         (Request::Agent, _) => refuse(
             "agent_refused",
             "agent forwarding is refused: the bastion uses its own credential",
         ),
-        (Request::Pty, Stage::Fresh) => Verdict::Pass,
         (Request::Env { name }, Stage::Fresh) if env_may_pass(name) => Verdict::Pass,
         (Request::Env { .. }, Stage::Fresh) => {
             refuse("env_refused", "this environment variable is refused")
@@ -143,7 +137,6 @@ mod tests {
     #[test]
     fn only_the_listed_requests_pass() {
         let rows = [
-            (Request::OpenSession, Stage::Fresh, "pass"),
             (Request::OpenDirectTcpip, Stage::Fresh, "not_offered"),
             (
                 Request::OpenDirectStreamlocal,

@@ -500,7 +500,7 @@ impl Live {
         match self.recorder.close_channel(self.now(), number).await {
             Ok(_) => {}
             Err(error) => {
-                warn!(session.id = %self.id, %error, "a channel's end could not be recorded")
+                warn!(session.id = %self.id, %error, "a channel's end could not be recorded");
             }
         }
         match end {
@@ -687,7 +687,7 @@ pub(crate) async fn say_and_close(start: Start, sentence: &str) {
     let mut text = sentence.lines().collect::<Vec<_>>().join(newline);
     text.push_str(newline);
     // The operator may be gone; then there is nobody to tell.
-    drop(handle.channel_success(id).await);
+    handle.channel_success(id).await.unwrap_or_default();
     drop(channel.extended_data_bytes(1, text.into_bytes()).await);
     drop(channel.exit_status(super::handler::REFUSED).await);
     drop(channel.eof().await);

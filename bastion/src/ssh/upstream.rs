@@ -240,16 +240,16 @@ fn config(pinned: &[PublicKey]) -> client::Config {
 fn host_key_algorithms(pinned: &[PublicKey]) -> Cow<'static, [Algorithm]> {
     let mut algorithms = Vec::new();
     for key in pinned {
-        match key.algorithm() {
-            Algorithm::Rsa { .. } => {
-                algorithms.push(Algorithm::Rsa {
-                    hash: Some(HashAlg::Sha512),
-                });
-                algorithms.push(Algorithm::Rsa {
-                    hash: Some(HashAlg::Sha256),
-                });
-            }
-            other => algorithms.push(other),
+        let algorithm = key.algorithm();
+        if matches!(algorithm, Algorithm::Rsa { .. }) {
+            algorithms.push(Algorithm::Rsa {
+                hash: Some(HashAlg::Sha512),
+            });
+            algorithms.push(Algorithm::Rsa {
+                hash: Some(HashAlg::Sha256),
+            });
+        } else {
+            algorithms.push(algorithm);
         }
     }
     Cow::Owned(algorithms)
