@@ -1,5 +1,11 @@
 //! The binary as it is typed at the host's command line.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "the helpers of tests are tests too"
+)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -35,7 +41,7 @@ fn init_makes_keys_for_their_owner_alone_and_prints_one_invitation() {
     assert!(host.path("state/user-ca.pub").exists() && host.path("state/host-ca.pub").exists());
 
     let keys = fs::read(host.path("state/keys/user-ca")).unwrap();
-    let again = host.fails(&host.init_words(), 1);
+    let again = host.fails(&Host::init_words(), 1);
     assert!(again.contains("there are operators already"), "{again}");
     assert_eq!(fs::read(host.path("state/keys/user-ca")).unwrap(), keys);
     // The invitation's secret is in no file.
@@ -367,10 +373,10 @@ impl Host {
     }
 
     fn init(&self) -> String {
-        self.runs(&self.init_words())
+        self.runs(&Self::init_words())
     }
 
-    fn init_words(&self) -> [&'static str; 13] {
+    fn init_words() -> [&'static str; 13] {
         [
             "init",
             "--state",

@@ -49,7 +49,10 @@ async fn apply(store: &Store, config: &Config, asked: &Apply) -> Result<Outcome>
         return Ok(Outcome::Fine);
     }
     if asked.dry_run {
-        say::line(format_args!("{} to make; nothing was changed (--dry-run)", plan.count()))?;
+        say::line(format_args!(
+            "{} to make; nothing was changed (--dry-run)",
+            plan.count()
+        ))?;
         return Ok(Outcome::Fine);
     }
     let count = plan.count();
@@ -69,7 +72,15 @@ async fn plan_of(store: &Store, file: &Path, pruning: Pruning, close: bool) -> R
         (_, true) => Setup::Closing,
         (_, false) => Setup::Open,
     };
-    let plan = Plan::make(&declared, wanted, &known, pruning, setup, &command_line(), clock::now())?;
+    let plan = Plan::make(
+        &declared,
+        &wanted,
+        &known,
+        pruning,
+        setup,
+        &command_line(),
+        clock::now(),
+    )?;
     Ok(plan)
 }
 

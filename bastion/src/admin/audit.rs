@@ -27,21 +27,17 @@ pub(crate) async fn export(asked: AuditExport) -> Result<Outcome> {
 /// Checks the log, in its database or as it was exported, and says every problem.
 pub(crate) async fn verify(asked: AuditVerify) -> Result<Outcome> {
     let key = public_key(&asked)?;
-    let report = match &asked.export {
-        Some(path) => {
-            let file =
-                File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-            store::audit::verify_export(BufReader::new(file), &key)
-                .with_context(|| format!("cannot read `{}`", path.display()))?
-        }
-        None => {
-            let mut config = place(&asked).config()?;
-            config.database = asked.database.clone().or(config.database);
-            let store = open_existing(&config).await?;
-            let report = store::audit::verify(&store, &key).await;
-            store.close().await;
-            report?
-        }
+    let report = if let Some(path) = &asked.export {
+        let cannot = || format!("cannot read `{}`", path.display());
+        let file = File::open(path).with_context(cannot)?;
+        store::audit::verify_export(BufReader::new(file), &key).with_context(cannot)?
+    } else {
+        let mut config = place(&asked).config()?;
+        config.database = asked.database.clone().or(config.database);
+        let store = open_existing(&config).await?;
+        let report = store::audit::verify(&store, &key).await;
+        store.close().await;
+        report?
     };
     said(&report)
 }

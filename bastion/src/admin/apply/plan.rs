@@ -96,7 +96,7 @@ impl Plan {
     /// Compares what is wanted with what is known. Every fault comes back, not the first.
     pub(super) fn make(
         declared: &Declared,
-        wanted: Wanted,
+        wanted: &Wanted,
         known: &Known,
         pruning: Pruning,
         setup: Setup,
@@ -115,8 +115,8 @@ impl Plan {
             keys: Vec::new(),
             faults: Vec::new(),
         };
-        registers::plan(&mut draft, &wanted);
-        grants::plan(&mut draft, &wanted);
+        registers::plan(&mut draft, wanted);
+        grants::plan(&mut draft, wanted);
         draft.check_who_remains();
         if setup == Setup::Closing {
             draft.line(

@@ -191,10 +191,10 @@ impl Checker<'_> {
         row: Option<&Session>,
         logged: Option<&str>,
     ) -> Vec<Said> {
-        let digest = match Manifest::read(&self.storage, id).and_then(|read| read.digest()) {
-            Ok(digest) => digest,
+        let read = Manifest::read(&self.storage, id).and_then(|manifest| manifest.digest());
+        let Ok(digest) = read else {
             // What is wrong with the manifest was said.
-            Err(_) => return Vec::new(),
+            return Vec::new();
         };
         let kept = row.and_then(|row| match &row.state {
             SessionState::Live => None,
