@@ -6,16 +6,14 @@
     reason = "the helpers of tests are tests too"
 )]
 
+mod host;
+mod recording;
+
+use host::{ADMIN_KEY, EXAMPLE, Host, text};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use tempfile::TempDir;
 
-const EXAMPLE: &str = include_str!("../example/chu-exemple.toml");
-const CONFIGURATION: &str = include_str!("../example/bastion.toml");
-const ADMIN_KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINTCqGs83HnGb3y+wDrr8Vs2zQtSiaUuN4AZSmmstc29 alice\n";
+const CONFIGURATION: &str = include_str!("../../example/bastion.toml");
 /// 2048 bits.
 const WEAK_KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCnIGhINVxlLdKQ1erY/UVwn5KmUO5tH4jWe+TkHnTdZ+99dFWG9AD7ioFpwk2OI3QOaUt1JzuCIkTCF3ApnQk4evKpW9a2gMs7Tk1f6Bv/9WR6xx3rU33LnARgbA0KBSh+K+RRjIj3dfWpYi11ffiJXpYfh/LQiB4gpHbwDQeITgBkMho0WUEAZM3tuj21aIHO1VuvOtxf6fQfunVksAuu7oVd/bd5OOA6VBFJJPkoZtYxEvCkv7RIOEUn5WEN2l1NV+9F4WhLx308dfheBTL02Q6H9SxDDZbaXCsGxacVQBbivG+31mUqqZr49l2H8tiqu2BTfPJN+fGKP3/vWngp weak";
 
@@ -349,123 +347,6 @@ fn a_command_line_that_means_nothing_ends_with_two() {
         host.fails(words, 2);
     }
     assert!(host.runs(&["--help"]).contains("recording"));
-}
-
-/// A host with a directory of its own.
-struct Host {
-    directory: TempDir,
-}
-
-impl Host {
-    fn new() -> Self {
-        let host = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        host.write("alice.pub", ADMIN_KEY);
-        host
-    }
-
-    /// One on which `init` has run.
-    fn ready() -> Self {
-        let host = Self::new();
-        host.init();
-        host
-    }
-
-    fn init(&self) -> String {
-        self.runs(&Self::init_words())
-    }
-
-    fn init_words() -> [&'static str; 13] {
-        [
-            "init",
-            "--state",
-            "state",
-            "--admin",
-            "alice",
-            "--admin-name",
-            "Alice Durand",
-            "--admin-email",
-            "alice@hebergeur.example",
-            "--admin-key",
-            "alice.pub",
-            "--host-name",
-            "Hébergeur Exemple SAS",
-        ]
-    }
-
-    fn apply(&self, registers: &str, options: &[&str]) -> String {
-        self.write("registers.toml", registers);
-        self.runs(&[&["apply", "registers.toml", "--state", "state"], options].concat())
-    }
-
-    fn refuses_to_apply(&self, registers: &str, options: &[&str]) -> String {
-        self.write("registers.toml", registers);
-        self.fails(
-            &[&["apply", "registers.toml", "--state", "state"], options].concat(),
-            1,
-        )
-    }
-
-    /// How many entries the log has.
-    fn entries(&self) -> usize {
-        let said = self.runs(&["audit", "verify", "--state", "state"]);
-        let number = said.split_whitespace().find_map(|word| word.parse().ok());
-        number.unwrap()
-    }
-
-    fn event_names(&self) -> Vec<String> {
-        let log = self.runs(&["audit", "export", "--state", "state"]);
-        let name = |line: &str| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            line["entry"]["event"].as_str().map(str::to_owned)
-        };
-        log.lines().filter_map(name).collect()
-    }
-
-    fn runs(&self, words: &[&str]) -> String {
-        let output = self.run(words);
-        let (said, error) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(output.status.code(), Some(0), "{words:?}: {said}{error}");
-        said
-    }
-
-    fn fails(&self, words: &[&str], code: i32) -> String {
-        let output = self.run(words);
-        let (said, error) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}{error}");
-        error
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_bastion"))
-            .args(words)
-            .current_dir(self.directory.path())
-            .env_remove("BASTION_LOG")
-            .output()
-            .unwrap()
-    }
-
-    fn python(&self, program: &str) {
-        let output = Command::new("python3")
-            .args(["-c", program])
-            .current_dir(self.directory.path())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", text(&output.stderr));
-    }
-
-    fn write(&self, name: &str, content: &str) {
-        fs::write(self.path(name), content).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        Path::new(self.directory.path()).join(name)
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// The key in a file whose comment is `comment`.
