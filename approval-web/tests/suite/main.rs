@@ -4,4 +4,6 @@
 mod desk;
 
 mod decision;
+mod host;
+mod routes;
 mod sign_in;

@@ -1,0 +1,344 @@
+//! The host's evidence: SSH logins confirmed, recordings replayed, rights reviewed; and what must
+//! not happen.
+
+use crate::desk::browser::Browser;
+use crate::desk::device::User;
+use crate::desk::{Desk, HOUR, MINUTE, by, forward, now, operator_id, policy, random, target_id};
+use access::confirmation::{Confirmation, ConfirmationState};
+use access::decide::{Arming, Capacity, Means, Place, Recording, Supervision};
+use access::grant::Operation;
+use access::second_factor::Proof;
+use access::session::FactorUse;
+use access::target::TargetDetails;
+use access::{AccountName, GrantId, Session, SessionId};
+use recordings::{
+    ChannelKind, Limits, Micros, RecipientKey, SessionHeader, Stream, UtcMicros, recorder,
+};
+use serde_json::json;
+use store::Ask;
+
+const HOST_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+const SECRET_LINE: &str = "patient-4711-was-here";
+
+#[tokio::test]
+async fn an_ssh_login_is_confirmed_by_its_own_person_with_the_number_of_the_terminal() {
+    let desk = Desk::open().await;
+    waiting(&desk, "c0de").await;
+    let (mut alice, mut olga) = (desk.signed_in("alice").await, desk.signed_in("olga").await);
+    let page = alice.get("/confirm/c0de").await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert!(page.body.contains("root@db1.chu-exemple"));
+    assert!(!page.body.contains("value=\"42\""));
+    assert_eq!(olga.get("/confirm/c0de").await.status, 404);
+    let number = json!({ "number": 42 });
+    let reply = olga
+        .ceremony("/confirm/c0de", &number, User::Verified)
+        .await;
+    assert_eq!(reply.status, 404);
+    let typed = json!({ "number": "42" });
+    let reply = alice
+        .ceremony("/confirm/c0de", &typed, User::OnlyPresent)
+        .await;
+    assert_eq!(reply.status, 403);
+    assert_eq!(state(&desk).await, ConfirmationState::Waiting);
+    let reply = alice
+        .ceremony("/confirm/c0de", &number, User::Verified)
+        .await;
+    assert_eq!(reply.status, 204, "{}", reply.body);
+    assert_eq!(
+        state(&desk).await,
+        ConfirmationState::Confirmed { at: now() }
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_number_refuses_the_login() {
+    let desk = Desk::open().await;
+    waiting(&desk, "c0de").await;
+    let mut alice = desk.signed_in("alice").await;
+    let reply = alice
+        .ceremony("/confirm/c0de", &json!({ "number": 41 }), User::Verified)
+        .await;
+    assert_eq!(reply.status, 409, "{}", reply.body);
+    assert!(matches!(
+        state(&desk).await,
+        ConfirmationState::Denied { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_recording_is_shown_only_after_purpose_and_passkey_are_in_the_trail() {
+    let desk = Desk::open().await;
+    let session = recorded(&desk).await;
+    let path = format!("/sessions/{}/replay", session.id);
+    let purpose = [("purpose", "the yearly sample of the auditor")];
+
+    let mut bob = desk.signed_in("bob").await;
+    assert_eq!(bob.post(&path, &purpose).await.status, 403);
+    let mut alice = desk.signed_in("alice").await;
+    assert_eq!(alice.post(&path, &purpose).await.status, 403);
+    let mut ada = desk.signed_in("ada").await;
+    let page = ada.get(&format!("/sessions/{}", session.id)).await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    forward(6 * MINUTE);
+    let reply = ada.post(&path, &purpose).await;
+    assert_eq!(reply.status, 403);
+    ada.freshen().await;
+    assert!(
+        ada.post(&path, &[("purpose", " ")])
+            .await
+            .status
+            .is_client_error()
+    );
+    assert!(ada.post(&path, &[]).await.status.is_client_error());
+    assert!(!desk.events().await.contains(&"replay.started".to_owned()));
+
+    let reply = ada.post(&path, &purpose).await;
+    assert_eq!(reply.status, 303, "{}", reply.body);
+    let replay = reply.location().to_owned();
+    let entry = desk.newest("replay.started").await;
+    assert_eq!(entry["detail"]["purpose"], purpose[0].1);
+    assert_eq!(entry["who"]["id"], "ada");
+    assert_eq!(entry["session"], session.id.as_str());
+
+    let page = ada.get(&replay).await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    assert!(page.body.contains("asciinema-player.js"));
+    assert!(
+        page.headers["content-security-policy"]
+            .to_str()
+            .unwrap()
+            .contains("wasm-unsafe-eval")
+    );
+    let cast = ada.get(&format!("{replay}/channel-1.cast")).await;
+    assert_eq!(cast.status, 200);
+    assert!(cast.body.contains(SECRET_LINE), "{}", cast.body);
+    assert_eq!(cast.headers["cache-control"], "no-store");
+    let text = ada.get(&format!("{replay}/channel-1.txt")).await;
+    assert!(text.body.contains(SECRET_LINE), "{}", text.body);
+    assert!(
+        ada.get(&format!("{replay}/journal"))
+            .await
+            .body
+            .contains("session_ended")
+    );
+    assert_eq!(
+        ada.get(&format!("{replay}/channel-2.cast")).await.status,
+        404
+    );
+    assert_eq!(
+        ada.get(&format!("{replay}/manifest.json")).await.status,
+        404
+    );
+
+    let mut sam = desk.signed_in("sam").await;
+    for file in ["", "/journal", "/channel-1.cast", "/channel-1.txt"] {
+        let reply = sam.get(&format!("{replay}{file}")).await;
+        assert_eq!(reply.status, 404, "{file}");
+        assert!(!reply.body.contains(SECRET_LINE));
+    }
+    forward(HOUR);
+    let mut again = ada.clone();
+    assert!(again.sign_in("ada").await.status.is_success());
+    assert_eq!(
+        again.get(&format!("{replay}/channel-1.cast")).await.status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn a_right_is_kept_only_with_all_three_attestations_and_never_by_its_holder() {
+    let desk = Desk::open().await;
+    let id = GrantId::from_random([7; 16]);
+    let path = format!("/grants/{id}/review");
+    let mut bob = desk.signed_in("bob").await;
+    let page = bob.get(&format!("/grants/{id}")).await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    let all = [
+        ("decision", "keep"),
+        ("nominative", "yes"),
+        ("justified", "yes"),
+        ("necessary", "yes"),
+        ("comment", "still on call"),
+    ];
+    for missing in 1..4 {
+        let mut fields = all.to_vec();
+        fields.remove(missing);
+        assert_eq!(bob.post(&path, &fields).await.status, 409, "{missing}");
+    }
+    assert!(
+        desk.store
+            .grant(&id)
+            .await
+            .unwrap()
+            .unwrap()
+            .reviews
+            .is_empty()
+    );
+    let mut alice = desk.signed_in("alice").await;
+    assert_eq!(alice.post(&path, &all).await.status, 403);
+    let mut ada = desk.signed_in("ada").await;
+    assert_eq!(ada.post(&path, &all).await.status, 403);
+    assert_eq!(bob.post(&path, &all).await.status, 303);
+    assert_eq!(
+        desk.store.grant(&id).await.unwrap().unwrap().reviews.len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn the_lists_open_for_their_roles() {
+    let desk = Desk::open().await;
+    let session = recorded(&desk).await;
+    let mut sam = desk.signed_in("sam").await;
+    for path in [
+        "/",
+        "/sessions",
+        "/sessions?operator=alice&live=",
+        "/grants",
+        "/audit",
+        "/audit?name=session.",
+    ] {
+        let reply = sam.get(path).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+        assert!(
+            !reply.body.contains("Unknown localization"),
+            "{path}: {}",
+            reply.body
+        );
+    }
+    assert!(
+        sam.get("/sessions")
+            .await
+            .body
+            .contains(session.id.as_str())
+    );
+    let mut alice = desk.signed_in("alice").await;
+    for path in ["/sessions", "/grants", "/audit"] {
+        assert_eq!(alice.get(path).await.status, 403, "{path}");
+    }
+    nobody(&desk).await;
+}
+
+async fn nobody(desk: &Desk) {
+    let mut browser = Browser::new(&desk.host, "http://localhost:8081");
+    for path in ["/sessions", "/grants", "/audit", "/confirm/c0de"] {
+        assert_eq!(browser.get(path).await.status, 303, "{path}");
+    }
+}
+
+async fn waiting(desk: &Desk, code: &str) {
+    let opened = Confirmation::open(
+        code.into(),
+        operator_id("alice"),
+        "192.0.2.9".into(),
+        "root@db1.chu-exemple".into(),
+        42,
+        now(),
+    );
+    desk.save(Ok(opened)).await;
+}
+
+async fn state(desk: &Desk) -> ConfirmationState {
+    desk.store
+        .confirmation("c0de")
+        .await
+        .unwrap()
+        .unwrap()
+        .state
+}
+
+async fn pin_host_key(desk: &Desk) {
+    let target = desk
+        .store
+        .target(&target_id("db1.chu-exemple"))
+        .await
+        .unwrap()
+        .unwrap();
+    let details = TargetDetails {
+        host_keys: vec![HOST_KEY.into()],
+        ..target.details.clone()
+    };
+    desk.save(target.amend(details, by(), now())).await;
+}
+
+/// A session of `alice`'s, recorded and ended.
+async fn recorded(desk: &Desk) -> Session {
+    let one = desk.submitted().await;
+    let mut claire = desk.signed_in("claire").await;
+    let reply = claire
+        .decide(one.id.as_str(), &json!({ "decision": "approve" }))
+        .await;
+    assert_eq!(reply.status, 204, "{}", reply.body);
+    forward(HOUR);
+    pin_host_key(desk).await;
+    let source = "192.0.2.9".parse().unwrap();
+    let ask = Ask {
+        operator: "alice",
+        target: "db1.chu-exemple",
+        account: AccountName::parse("root").unwrap(),
+        operation: Some(Operation::Shell),
+        intervention: None,
+        proof: Some(Proof::Passkey),
+        place: Place {
+            source,
+            country: None,
+        },
+        means: Means {
+            recording: Recording::Available,
+            capacity: Capacity::Free,
+            arming: Arming::NotAsked,
+            supervision: Supervision::NotAsked,
+        },
+        policy: policy(),
+        since: None,
+    };
+    let facts = desk.store.facts(&ask, now()).await.unwrap();
+    let permit = access::decide(&facts[0], now()).unwrap();
+    let mut bits = [0; 16];
+    random(&mut bits).unwrap();
+    let id = SessionId::from_random(bits);
+    let live = desk
+        .save(Session::open(id, &permit, "", FactorUse::Fresh, now()))
+        .await;
+    let customer = desk.store.customer(&live.customer).await.unwrap().unwrap();
+    let recipient = RecipientKey::from_base64(&customer.recording_key).unwrap();
+    let header = SessionHeader {
+        session: recordings::SessionId::parse(live.id.as_str()).unwrap(),
+        operator: live.operator.to_string(),
+        actor: "infogerance".into(),
+        customer: live.customer.to_string(),
+        target: live.target.to_string(),
+        account: live.account.to_string(),
+        grant: live.grant.to_string(),
+        intervention: live.intervention.to_string(),
+        motive: live.motive.clone(),
+        factors: vec!["passkey".into()],
+        source: live.source.to_string(),
+        started_at: UtcMicros(now().micros()),
+    };
+    let storage = &desk.web.recordings;
+    let record = recorder::begin(storage, header, &[recipient], Limits::default())
+        .await
+        .unwrap();
+    let kind = ChannelKind::Terminal {
+        cols: 80,
+        rows: 24,
+        term: "xterm".into(),
+    };
+    record.open_channel(Micros(1_000), 1, kind).await.unwrap();
+    let line = format!("{SECRET_LINE}\r\n");
+    record
+        .output(Micros(2_000), 1, Stream::Stdout, line.into_bytes().into())
+        .await
+        .unwrap();
+    let ended = UtcMicros(now().micros() + 5_000_000);
+    let manifest = record
+        .finish(Micros(5_000_000), "logout", ended, &desk.signer)
+        .await
+        .unwrap();
+    let digest = manifest.digest().unwrap();
+    let who = access::Who::Operator(live.operator.clone());
+    desk.save(live.end("logout", &digest, who, now())).await
+}
