@@ -259,7 +259,7 @@ pub(crate) async fn run(asked: Cli) -> Result<ExitCode> {
         Command::Recording(Recording::Play(asked)) => recording::play(asked).await,
         Command::Recording(Recording::Export(asked)) => recording::export(asked).await,
         Command::Recording(Recording::Verify(asked)) => recording::verify(asked).await,
-        Command::Demo(asked) => return demo::run(asked).await,
+        Command::Demo(asked) => return Box::pin(demo::run(asked)).await,
     };
     outcome.map(ExitCode::from)
 }
