@@ -52,6 +52,14 @@ impl Problem {
         Self::Broken
     }
 
+    /// What these pages refuse by a rule of their own, as the domain would say it.
+    pub(crate) fn refused(code: &'static str, sentence: &str) -> Self {
+        Self::Refused(Refusal {
+            code,
+            sentence: sentence.to_owned(),
+        })
+    }
+
     /// A ceremony that did not verify, with the cause for the log.
     pub(crate) fn not_verified(cause: &(impl std::fmt::Display + ?Sized)) -> Self {
         tracing::info!("a passkey was not verified: {cause}");
@@ -80,27 +88,6 @@ impl Problem {
             Self::Broken => "broken",
         }
     }
-
-    /// Every code that has texts.
-    pub const CODES: [&'static str; 17] = [
-        "sign-in",
-        "fresh",
-        "forbidden",
-        "not-found",
-        "cross-site",
-        "refused",
-        "passkey",
-        "invitation",
-        "locked",
-        "too-often",
-        "form",
-        "stale",
-        "unavailable",
-        "too-large",
-        "slow",
-        "method",
-        "broken",
-    ];
 
     pub(crate) const fn status(&self) -> StatusCode {
         match self {

@@ -1,9 +1,15 @@
 //! The pages of the host's people, one file per noun.
 
 pub(crate) mod audit;
+pub(crate) mod charter;
+pub(crate) mod commands;
 pub(crate) mod confirm;
+pub(crate) mod factors;
 pub(crate) mod grant;
 pub(crate) mod home;
+pub(crate) mod interventions;
+pub(crate) mod plan_form;
+pub(crate) mod proposal;
 pub(crate) mod replay;
 pub(crate) mod session;
 

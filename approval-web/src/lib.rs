@@ -147,6 +147,10 @@ const ALL: &[Role] = &[
 const PLANNERS: &[Role] = &[Role::Operator, Role::Manager];
 /// Who sees interventions.
 const WORK: &[Role] = &[Role::Operator, Role::Manager, Role::Security, Role::Auditor];
+/// Who stops work for all.
+const SECURITY: &[Role] = &[Role::Security];
+/// Who proposes rights.
+const PROPOSERS: &[Role] = &[Role::Manager];
 /// Who sees rights.
 const RIGHTS: &[Role] = &[Role::Manager, Role::Security, Role::Auditor];
 /// Who decides on rights.
@@ -159,6 +163,7 @@ const READERS: &[Role] = &[Role::Security, Role::Auditor, Role::Admin];
 /// Every route of the host origin.
 pub fn host_routes() -> Vec<Route> {
     use Audience::{Anyone, Host};
+    use host::{charter, factors, interventions, proposal};
     vec![
         get("/sign-in", Anyone, sign_in::page),
         post("/sign-in/options", Anyone, sign_in::options),
@@ -172,19 +177,100 @@ pub fn host_routes() -> Vec<Route> {
         post("/fresh/finish", Host(ALL), sign_in::fresh_finish),
         post("/sign-out", Host(ALL), sign_in::sign_out),
         get("/", Host(ALL), host::home::page),
+        get("/charter", Host(ALL), charter::page),
+        post("/charter", Host(ALL), charter::accept),
+        get("/factors", Host(ALL), factors::page),
+        post(
+            "/factors/passkey/options",
+            Host(ALL),
+            factors::passkey_options,
+        ),
+        post(
+            "/factors/passkey/finish",
+            Host(ALL),
+            factors::passkey_finish,
+        ),
+        post("/factors/totp", Host(ALL), factors::totp_begin),
+        post("/factors/totp/confirm", Host(ALL), factors::totp_confirm),
+        post("/factors/{id}/revoke", Host(ALL), factors::revoke),
+        get("/interventions", Host(WORK), interventions::page),
+        post("/interventions", Host(PLANNERS), interventions::create),
+        get(
+            "/interventions/new",
+            Host(PLANNERS),
+            interventions::new_page,
+        ),
+        get("/interventions/{id}", Host(WORK), interventions::one_page),
+        get(
+            "/interventions/{id}/edit",
+            Host(PLANNERS),
+            interventions::edit_page,
+        ),
+        post(
+            "/interventions/{id}/edit",
+            Host(PLANNERS),
+            interventions::edit,
+        ),
+        post(
+            "/interventions/{id}/submit",
+            Host(PLANNERS),
+            interventions::submit,
+        ),
+        post(
+            "/interventions/{id}/answer",
+            Host(PLANNERS),
+            interventions::answer,
+        ),
+        post(
+            "/interventions/{id}/withdraw",
+            Host(PLANNERS),
+            interventions::withdraw,
+        ),
+        post(
+            "/interventions/{id}/close",
+            Host(PLANNERS),
+            interventions::close,
+        ),
+        post(
+            "/interventions/{id}/revoke",
+            Host(SECURITY),
+            interventions::revoke,
+        ),
+        get("/grants/new", Host(PROPOSERS), proposal::page),
+        post("/grants", Host(PROPOSERS), proposal::propose),
         get("/confirm/{code}", Host(ALL), host::confirm::page),
         post("/confirm/{code}/options", Host(ALL), host::confirm::options),
         post("/confirm/{code}/finish", Host(ALL), host::confirm::finish),
         get("/sessions", Host(SESSIONS), host::session::list),
         get("/sessions/{id}", Host(SESSIONS), host::session::page),
         post("/sessions/{id}/replay", Host(SESSIONS), host::replay::start),
-        get("/sessions/{id}/replay/{replay}", Host(SESSIONS), host::replay::page),
-        get("/sessions/{id}/replay/{replay}/{file}", Host(SESSIONS), host::replay::file),
+        get(
+            "/sessions/{id}/replay/{replay}",
+            Host(SESSIONS),
+            host::replay::page,
+        ),
+        get(
+            "/sessions/{id}/replay/{replay}/{file}",
+            Host(SESSIONS),
+            host::replay::file,
+        ),
         get("/audit", Host(READERS), host::audit::page),
         get("/grants", Host(RIGHTS), host::grant::list),
         get("/grants/{id}", Host(RIGHTS), host::grant::page),
-        post("/grants/{id}/approve", Host(RIGHTS_DECIDED), host::grant::approve),
-        post("/grants/{id}/review", Host(RIGHTS_DECIDED), host::grant::review),
-        post("/grants/{id}/call-review", Host(RIGHTS_DECIDED), host::grant::call_review),
+        post(
+            "/grants/{id}/approve",
+            Host(RIGHTS_DECIDED),
+            host::grant::approve,
+        ),
+        post(
+            "/grants/{id}/review",
+            Host(RIGHTS_DECIDED),
+            host::grant::review,
+        ),
+        post(
+            "/grants/{id}/call-review",
+            Host(RIGHTS_DECIDED),
+            host::grant::call_review,
+        ),
     ]
 }

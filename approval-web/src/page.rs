@@ -116,7 +116,7 @@ const HOST_TABS: [Place; 5] = [
     (
         "/interventions",
         "tab-interventions",
-        Audience::Host(crate::ALL),
+        Audience::Host(crate::WORK),
     ),
     ("/grants", "tab-grants", Audience::Host(crate::RIGHTS)),
     ("/sessions", "tab-sessions", Audience::Host(crate::SESSIONS)),

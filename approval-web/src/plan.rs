@@ -4,6 +4,7 @@
 use crate::language::Words;
 use crate::vocabulary::{Badge, People, list};
 use access::Intervention;
+use access::intervention::InterventionState;
 
 /// All that a plan says, in the reader's language.
 pub(crate) struct PlanView {
@@ -52,4 +53,35 @@ impl PlanView {
             window: words.window(text.window),
         }
     }
+}
+
+/// How an intervention ended, in one sentence.
+pub(crate) fn outcome(one: &Intervention, words: Words, people: &People) -> Option<String> {
+    let (key, by, text, at) = match &one.state {
+        InterventionState::Revoked { by, reason, at } => (
+            "outcome-revoked",
+            people.who(words, by),
+            reason.clone(),
+            *at,
+        ),
+        InterventionState::Closed { by, outcome, at } => (
+            "outcome-closed",
+            people.who(words, by),
+            outcome.clone(),
+            *at,
+        ),
+        InterventionState::Refused { by, reason, at } => {
+            ("outcome-refused", by.to_string(), reason.clone(), *at)
+        }
+        InterventionState::Withdrawn { by, at } => {
+            ("outcome-withdrawn", people.name(by), String::new(), *at)
+        }
+        InterventionState::Expired { at } => ("outcome-expired", String::new(), String::new(), *at),
+        InterventionState::Draft
+        | InterventionState::Submitted { .. }
+        | InterventionState::InfoRequested { .. }
+        | InterventionState::Approved { .. } => return None,
+    };
+    let values = [("by", by), ("text", text), ("at", words.time(at))];
+    Some(words.fill(key, &values))
 }

@@ -7,7 +7,7 @@ use crate::ceremony;
 use crate::cookie::{self, Kind, Token};
 use crate::error::Problem;
 use crate::page::{self, Frame, SignInPage};
-use crate::passkey::Listed;
+use crate::passkey::{Listed, Verified};
 use crate::site::Site;
 use access::actor::ActorState;
 use access::contact::{ContactState, Language};
@@ -231,15 +231,13 @@ pub(crate) async fn fresh_finish(
     Json(asked): Json<Asserted>,
 ) -> Result<(CookieJar, StatusCode), Problem> {
     let (holder, state): (Holder, Value) = ceremony::take(&site, &jar, "fresh").await?;
-    asserted_by(
-        &site,
-        &visit,
-        &holder,
-        &asked.credential,
-        state,
-        source.ip(),
-    )
-    .await?;
+    if holder != visit.session.holder {
+        return Err(Problem::not_verified("the ceremony is somebody else's"));
+    }
+    let verified = asserted_by(&site, &visit, &asked.credential, state, source.ip()).await?;
+    if let Some(used) = verified.used {
+        site.store().save(used).await?;
+    }
     let now = site.now();
     let token = Token::fresh(&site)?;
     let session = WebSession {
@@ -266,35 +264,25 @@ pub(crate) async fn sign_out(
     Ok((jar, Redirect::to("/sign-in")))
 }
 
-/// A verified passkey of somebody who is signed in, its use saved; a failure counts.
-async fn asserted_by(
+/// A verified passkey of the person who is signed in; its use is the caller's to save. A failure
+/// counts.
+pub(crate) async fn asserted_by(
     site: &Site,
     visit: &Visit,
-    holder: &Holder,
     credential: &PublicKeyCredential,
     state: Value,
     source: IpAddr,
-) -> Result<(), Problem> {
+) -> Result<Verified, Problem> {
     not_locked(site, &lockout_key_of(site, visit)).await?;
-    if *holder != visit.session.holder {
-        return Err(Problem::not_verified("the ceremony is somebody else's"));
-    }
+    let holder = &visit.session.holder;
     let factors = site.store().factors(holder).await?;
-    match site
+    let verified = site
         .passkeys
-        .end_assertion(credential, state, factors, site.now())
-    {
-        Ok(verified) => {
-            if let Some(used) = verified.used {
-                site.store().save(used).await?;
-            }
-            Ok(())
-        }
-        Err(problem) => {
-            failed(site, login_of(holder), source).await?;
-            Err(problem)
-        }
+        .end_assertion(credential, state, factors, site.now());
+    if verified.is_err() {
+        failed(site, login_of(holder), source).await?;
     }
+    verified
 }
 
 /// Signs `person` in: a new token, and a trace.

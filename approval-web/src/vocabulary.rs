@@ -2,6 +2,7 @@
 
 use crate::language::Words;
 use access::actor::ActorKind;
+use access::approval::Decision;
 use access::contact::ContactKind;
 use access::grant::{Basis, Operation, Standing};
 use access::intervention::Phase;
@@ -59,6 +60,13 @@ impl Words {
             }
         };
         self.badge(&format!("phase-{}", phase.code().replace('_', "-")), class)
+    }
+
+    pub(crate) fn decision(self, decision: &Decision) -> Badge {
+        match decision {
+            Decision::Approve => self.badge("decided-approved", "good"),
+            Decision::Refuse { .. } => self.badge("decided-refused", "bad"),
+        }
     }
 
     pub(crate) fn standing(self, standing: Standing) -> Badge {

@@ -4,7 +4,7 @@
 use crate::customer::{intervention, scope};
 use crate::error::Problem;
 use crate::page::{self, Frame};
-use crate::plan::PlanView;
+use crate::plan::{self, PlanView};
 use crate::sign_in::AsContact;
 use crate::site::Site;
 use crate::vocabulary::{Badge, People};
@@ -56,8 +56,7 @@ impl Decidable {
 }
 
 struct Decided {
-    what: String,
-    class: &'static str,
+    what: Badge,
     by: String,
     at: String,
     version: u32,
@@ -112,19 +111,18 @@ pub(crate) async fn page(
         decision: decidable(&one, &contact, &operators, &f, now),
         may_revoke: matches!(one.phase(now), Phase::Approved | Phase::Open)
             && contact.may_approve().is_ok(),
-        outcome: outcome(&one, &f, &people),
+        outcome: plan::outcome(&one, words, &people),
         decisions: one
             .approvals
             .iter()
             .rev()
             .map(|approval| {
-                let (key, class, reason) = match &approval.decision {
-                    Decision::Approve => ("decided-approved", "good", None),
-                    Decision::Refuse { reason } => ("decided-refused", "bad", Some(reason.clone())),
+                let reason = match &approval.decision {
+                    Decision::Approve => None,
+                    Decision::Refuse { reason } => Some(reason.clone()),
                 };
                 Decided {
-                    what: words.t(key),
-                    class,
+                    what: words.decision(&approval.decision),
                     by: approval.approver.to_string(),
                     at: words.time(approval.at),
                     version: approval.plan_version,
@@ -220,33 +218,6 @@ fn deadline(one: &Intervention) -> Option<Time> {
         | InterventionState::Expired { .. }
         | InterventionState::Revoked { .. }
         | InterventionState::Closed { .. } => None,
-    }
-}
-
-/// How it ended, in one sentence.
-fn outcome(one: &Intervention, f: &Frame, people: &People) -> Option<String> {
-    let said = |key: &str, by: String, text: &str, at: Time| {
-        let values = [("by", by), ("text", text.to_owned()), ("at", f.time(at))];
-        Some(f.fill(key, &values))
-    };
-    match &one.state {
-        InterventionState::Revoked { by, reason, at } => {
-            said("outcome-revoked", people.who(f.words(), by), reason, *at)
-        }
-        InterventionState::Closed { by, outcome, at } => {
-            said("outcome-closed", people.who(f.words(), by), outcome, *at)
-        }
-        InterventionState::Refused { by, reason, at } => {
-            said("outcome-refused", by.to_string(), reason, *at)
-        }
-        InterventionState::Withdrawn { by, at } => {
-            said("outcome-withdrawn", people.name(by), "", *at)
-        }
-        InterventionState::Expired { at } => said("outcome-expired", String::new(), "", *at),
-        InterventionState::Draft
-        | InterventionState::Submitted { .. }
-        | InterventionState::InfoRequested { .. }
-        | InterventionState::Approved { .. } => None,
     }
 }
 
