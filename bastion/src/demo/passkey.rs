@@ -71,7 +71,6 @@ impl SoftwarePasskey {
                 "clientDataJSON": BASE64URL.encode(client_data),
                 "transports": ["internal"],
             },
-            "extensions": {},
             "clientExtensionResults": {},
         }))
     }
@@ -94,7 +93,6 @@ impl SoftwarePasskey {
                 "signature": BASE64URL.encode(signature.as_ref()),
                 "userHandle": null,
             },
-            "extensions": {},
             "clientExtensionResults": {},
         }))
     }
