@@ -39,10 +39,10 @@ pub async fn invite(
     let subject = holder.who().to_string();
     let mut event = Event::new("invitation.created", by.clone(), subject, now)
         .with("expires_at", expires_at.rfc3339());
-    if let Holder::Contact(id) = &holder {
-        if let Some(contact) = store.contact(id).await? {
-            event = event.of_customer(&contact.customer);
-        }
+    if let Holder::Contact(id) = &holder
+        && let Some(contact) = store.contact(id).await?
+    {
+        event = event.of_customer(&contact.customer);
     }
     let invitation = Invitation {
         token_sha256: access::audit::sha256(&token),
@@ -143,10 +143,10 @@ async fn find(site: &Site, token: &str, source: IpAddr) -> Result<Found, Problem
         Some(sha256) => site.store().invitation(&sha256, site.now()).await?,
         None => None,
     };
-    if let Some(invitation) = invitation.filter(|found| is_of(site, &found.holder)) {
-        if let Some(person) = sign_in::active(site, &invitation.holder).await? {
-            return Ok(Found { invitation, person });
-        }
+    if let Some(invitation) = invitation.filter(|found| is_of(site, &found.holder))
+        && let Some(person) = sign_in::active(site, &invitation.holder).await?
+    {
+        return Ok(Found { invitation, person });
     }
     // No login is named, so that nobody is locked by a stranger's guesses.
     sign_in::failed(site, "", source).await?;

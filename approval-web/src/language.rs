@@ -36,6 +36,10 @@ impl Words {
     }
 
     /// The text under `key` with one thing named in it.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "templates hand over what they have, borrowed or not"
+    )]
     pub(crate) fn with(self, key: &str, name: &'static str, value: impl ToString) -> String {
         self.fill(key, &[(name, value.to_string())])
     }

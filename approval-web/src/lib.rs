@@ -161,6 +161,7 @@ const SESSIONS: &[Role] = &[Role::Security, Role::Auditor];
 const READERS: &[Role] = &[Role::Security, Role::Auditor, Role::Admin];
 
 /// Every route of the host origin.
+#[allow(clippy::too_many_lines, reason = "a flat table, one line a route")]
 pub fn host_routes() -> Vec<Route> {
     use Audience::{Anyone, Host};
     use host::{charter, factors, interventions, proposal};

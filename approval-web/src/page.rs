@@ -221,9 +221,10 @@ pub(crate) fn problem(site: &Site, words: Words, problem: &Problem, asked: &Aske
 
 /// A problem for the pages' script: a stable code and the sentences to show.
 pub(crate) fn problem_for_script(words: Words, problem: &Problem) -> Response {
-    let code = match problem {
-        Problem::Refused(refusal) => refusal.code,
-        other => other.code(),
+    let code = if let Problem::Refused(refusal) = problem {
+        refusal.code
+    } else {
+        problem.code()
     };
     let answer = json!({
         "code": code,
@@ -246,7 +247,21 @@ fn text_of(words: Words, problem: &Problem) -> String {
             "field",
             words.t(&format!("field-{field}")),
         ),
-        other => words.t(&format!("problem-{}-text", other.code())),
+        Problem::SignIn
+        | Problem::Fresh
+        | Problem::Forbidden
+        | Problem::NotFound
+        | Problem::CrossSite
+        | Problem::Passkey
+        | Problem::Invitation
+        | Problem::TooOften
+        | Problem::Form(_)
+        | Problem::Stale
+        | Problem::Unavailable
+        | Problem::TooLarge
+        | Problem::Slow
+        | Problem::Method
+        | Problem::Broken => words.t(&format!("problem-{}-text", problem.code())),
     }
 }
 

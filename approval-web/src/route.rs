@@ -59,9 +59,9 @@ where
 }
 
 /// The router of an origin, every route behind its audience and all of them behind the guard.
-pub(crate) fn build(site: Arc<Site>, routes: Vec<Route>) -> Router {
+pub(crate) fn build(site: Arc<Site>, table: Vec<Route>) -> Router {
     let mut router = Router::new();
-    for route in routes {
+    for route in table {
         let door = (site.clone(), route.audience);
         let handler = route
             .handler

@@ -57,6 +57,10 @@ struct FormPage {
 
 #[derive(Template)]
 #[template(path = "host/intervention.html")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "what the template shows or not, each by itself"
+)]
 struct InterventionPage {
     f: Frame,
     number: String,
