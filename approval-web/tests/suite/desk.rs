@@ -21,7 +21,7 @@ use approval_web::Web;
 use axum::Router;
 use browser::Browser;
 use recordings::keys::{RecordingKeyPair, wrap_private_key};
-use recordings::{ManifestSigner, PrivateKey, Storage};
+use recordings::{ManifestSigner, Storage};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -256,19 +256,12 @@ impl Desk {
     /// The newest entry with this name.
     pub(crate) async fn newest(&self, name: &str) -> serde_json::Value {
         let filter = EntryFilter {
-            name_prefix: Some(name.into()),
+            name_prefix: Some(name),
             limit: 1,
             ..EntryFilter::default()
         };
         let found = self.store.entries_about(filter).await.unwrap();
         serde_json::from_str(&found.first().expect(name).text).unwrap()
-    }
-
-    /// The private half of a customer's recording key.
-    pub(crate) async fn recording_key(&self, id: &CustomerId) -> PrivateKey {
-        let wrapped = self.store.recording_key(id).await.unwrap().unwrap();
-        let master = &self.web.recording_master;
-        recordings::keys::unwrap_private_key(master, &wrapped, id.as_str().as_bytes()).unwrap()
     }
 }
 

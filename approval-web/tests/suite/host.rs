@@ -3,14 +3,17 @@
 
 use crate::desk::browser::Browser;
 use crate::desk::device::User;
-use crate::desk::{Desk, HOUR, MINUTE, by, forward, now, operator_id, policy, random, target_id};
+use crate::desk::{
+    Desk, HOUR, MINUTE, by, customer_id, forward, now, operator_id, plan_text, policy, random,
+    target_id,
+};
 use access::confirmation::{Confirmation, ConfirmationState};
 use access::decide::{Arming, Capacity, Means, Place, Recording, Supervision};
 use access::grant::Operation;
 use access::second_factor::Proof;
 use access::session::FactorUse;
 use access::target::TargetDetails;
-use access::{AccountName, GrantId, Session, SessionId};
+use access::{AccountName, GrantId, Intervention, Session, SessionId};
 use recordings::{
     ChannelKind, Limits, Micros, RecipientKey, SessionHeader, Stream, UtcMicros, recorder,
 };
@@ -96,13 +99,13 @@ async fn a_recording_is_shown_only_after_purpose_and_passkey_are_in_the_trail() 
 
     let reply = ada.post(&path, &purpose).await;
     assert_eq!(reply.status, 303, "{}", reply.body);
-    let replay = reply.location().to_owned();
+    let opened = reply.location().to_owned();
     let entry = desk.newest("replay.started").await;
     assert_eq!(entry["detail"]["purpose"], purpose[0].1);
     assert_eq!(entry["who"]["id"], "ada");
     assert_eq!(entry["session"], session.id.as_str());
 
-    let page = ada.get(&replay).await;
+    let page = ada.get(&opened).await;
     assert_eq!(page.status, 200, "{}", page.body);
     assert!(page.body.contains("asciinema-player.js"));
     assert!(
@@ -111,30 +114,30 @@ async fn a_recording_is_shown_only_after_purpose_and_passkey_are_in_the_trail() 
             .unwrap()
             .contains("wasm-unsafe-eval")
     );
-    let cast = ada.get(&format!("{replay}/channel-1.cast")).await;
+    let cast = ada.get(&format!("{opened}/channel-1.cast")).await;
     assert_eq!(cast.status, 200);
     assert!(cast.body.contains(SECRET_LINE), "{}", cast.body);
     assert_eq!(cast.headers["cache-control"], "no-store");
-    let text = ada.get(&format!("{replay}/channel-1.txt")).await;
+    let text = ada.get(&format!("{opened}/channel-1.txt")).await;
     assert!(text.body.contains(SECRET_LINE), "{}", text.body);
     assert!(
-        ada.get(&format!("{replay}/journal"))
+        ada.get(&format!("{opened}/journal"))
             .await
             .body
             .contains("session_ended")
     );
     assert_eq!(
-        ada.get(&format!("{replay}/channel-2.cast")).await.status,
+        ada.get(&format!("{opened}/channel-2.cast")).await.status,
         404
     );
     assert_eq!(
-        ada.get(&format!("{replay}/manifest.json")).await.status,
+        ada.get(&format!("{opened}/manifest.json")).await.status,
         404
     );
 
     let mut sam = desk.signed_in("sam").await;
     for file in ["", "/journal", "/channel-1.cast", "/channel-1.txt"] {
-        let reply = sam.get(&format!("{replay}{file}")).await;
+        let reply = sam.get(&format!("{opened}{file}")).await;
         assert_eq!(reply.status, 404, "{file}");
         assert!(!reply.body.contains(SECRET_LINE));
     }
@@ -142,7 +145,7 @@ async fn a_recording_is_shown_only_after_purpose_and_passkey_are_in_the_trail() 
     let mut again = ada.clone();
     assert!(again.sign_in("ada").await.status.is_success());
     assert_eq!(
-        again.get(&format!("{replay}/channel-1.cast")).await.status,
+        again.get(&format!("{opened}/channel-1.cast")).await.status,
         404
     );
 }
@@ -185,6 +188,34 @@ async fn a_right_is_kept_only_with_all_three_attestations_and_never_by_its_holde
         desk.store.grant(&id).await.unwrap().unwrap().reviews.len(),
         1
     );
+}
+
+#[tokio::test]
+async fn what_people_write_is_shown_and_never_run() {
+    let desk = Desk::open().await;
+    let id = desk.store.next_intervention_id(now()).await.unwrap();
+    let alice = desk.operator("alice").await;
+    let mut text = plan_text();
+    text.purpose = "<script>alert(1)</script> replace the disk".into();
+    text.nature = "\"><img src=x onerror=alert(1)>".into();
+    let customer = customer_id("chu-exemple");
+    let draft = Intervention::draft(id, customer, text, &alice, now());
+    let draft = desk.save(draft).await;
+    let one = desk.save(draft.submit(&alice, now())).await;
+    let page = format!("/interventions/{}", one.id);
+    let (mut claire, mut sam) = (desk.signed_in("claire").await, desk.signed_in("sam").await);
+    for reply in [
+        claire.get("/").await,
+        claire.get(&page).await,
+        sam.get("/interventions").await,
+        sam.get(&page).await,
+        sam.get("/audit").await,
+    ] {
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        assert!(reply.body.contains("alert(1)"));
+        assert!(!reply.body.contains("<script>alert"), "{}", reply.body);
+        assert!(!reply.body.contains("<img src=x"), "{}", reply.body);
+    }
 }
 
 #[tokio::test]
@@ -328,9 +359,9 @@ async fn recorded(desk: &Desk) -> Session {
         term: "xterm".into(),
     };
     record.open_channel(Micros(1_000), 1, kind).await.unwrap();
-    let line = format!("{SECRET_LINE}\r\n");
+    let shown = format!("{SECRET_LINE}\r\n");
     record
-        .output(Micros(2_000), 1, Stream::Stdout, line.into_bytes().into())
+        .output(Micros(2_000), 1, Stream::Stdout, shown.into_bytes().into())
         .await
         .unwrap();
     let ended = UtcMicros(now().micros() + 5_000_000);
