@@ -65,6 +65,7 @@ document.addEventListener("submit", (event) => {
     if (form.dataset.fragment) fields[form.dataset.fragment] = location.hash.slice(1);
     run(form, async () => {
       const shown = document.querySelector("[data-statement]");
+      if ("fresh" in form.dataset) await ceremony("/fresh", "get", {});
       await ceremony(form.dataset.ceremony, form.dataset.kind, fields, shown);
       location.assign(form.dataset.next);
     });
@@ -75,4 +76,13 @@ document.addEventListener("submit", (event) => {
       form.submit();
     });
   }
+});
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  const before = button.textContent;
+  button.textContent = button.dataset.copied;
+  setTimeout(() => (button.textContent = before), 2000);
 });
