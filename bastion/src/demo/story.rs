@@ -416,21 +416,20 @@ struct Evidence {
 
 impl Evidence {
     async fn recordings(&self) -> Result<String> {
-        let ran = self.bastion(&["recording", "verify", "--all"]).await?;
+        let ran = bastion(&["recording", "verify"], &self.config.state).await?;
         ensure!(ran.status == Some(0), "{ran}");
         Ok(last_line(&ran.stdout))
     }
 
     async fn audit(&self) -> Result<String> {
-        let ran = self.bastion(&["audit", "verify"]).await?;
+        let ran = bastion(&["audit", "verify"], &self.config.state).await?;
         ensure!(ran.status == Some(0), "{ran}");
         Ok(last_line(&ran.stdout))
     }
 
     async fn flipped_recording(&self) -> Result<String> {
-        let copy = self.config.state.join("flipped/recordings");
-        copy_tree(&self.config.recordings_path(), &copy)?;
-        let journal = std::fs::read_dir(&copy)?
+        let copy = self.copy("flipped-recording")?;
+        let journal = std::fs::read_dir(copy.join("recordings"))?
             .filter_map(Result::ok)
             .map(|session| session.path().join("journal.sealed"))
             .find(|journal| journal.exists())
@@ -441,37 +440,54 @@ impl Evidence {
             *byte ^= 1;
         }
         std::fs::write(&journal, bytes)?;
-        let directory = copy.display().to_string();
-        let ran = self.bastion(&["recording", "verify", "--all", "--recordings", &directory]).await?;
-        ensure!(ran.status == Some(1) && ran.stdout.contains("journal.sealed"), "not named: {ran}");
-        let named = ran.stdout.lines().find(|line| line.contains("journal.sealed") && !line.contains("ok"));
-        Ok(named.unwrap_or_default().trim().to_owned())
+        let ran = bastion(&["recording", "verify"], &copy).await?;
+        named(&ran, "journal")
     }
 
     async fn flipped_audit(&self) -> Result<String> {
-        let copy = self.config.state.join("flipped/bastion.db");
-        std::fs::copy(self.config.state.join("bastion.db"), &copy).context("cannot copy the database")?;
-        let mut bytes = std::fs::read(&copy)?;
+        let copy = self.copy("flipped-audit")?;
+        let database = copy.join("bastion.db");
+        let mut bytes = std::fs::read(&database)?;
         let (what, other) = (b"\"event\":\"session.opened\"".as_slice(), b"\"event\":\"session.opfned\"");
-        let at = bytes.windows(what.len()).position(|window| window == what).context("no entry to flip a byte of")?;
+        let at = bytes.windows(what.len()).position(|window| window == what);
+        let at = at.context("no entry to flip a byte of")?;
         if let Some(place) = bytes.get_mut(at..at + what.len()) {
             place.copy_from_slice(other);
         }
-        std::fs::write(&copy, bytes)?;
-        let database = format!("sqlite://{}", copy.display());
-        let ran = self.bastion(&["audit", "verify", "--database", &database]).await?;
-        ensure!(ran.status == Some(1), "not noticed: {ran}");
-        let said = format!("{}{}", ran.stdout, ran.stderr);
-        let named = said.lines().find(|line| line.contains("entry"));
-        Ok(named.with_context(|| format!("not named: {ran}"))?.trim().to_owned())
+        std::fs::write(&database, bytes)?;
+        let ran = bastion(&["audit", "verify"], &copy).await?;
+        named(&ran, "entry")
     }
 
-    /// The binary itself, as somebody would type it.
-    async fn bastion(&self, arguments: &[&str]) -> Result<Ran> {
-        let mut command = Command::new(std::env::current_exe().context("where the binary is")?);
-        command.args(arguments).arg("--state").arg(&self.config.state);
-        finish(&mut command, "").await
+    /// The evidence without one private key, as an auditor would be given it.
+    fn copy(&self, name: &str) -> Result<PathBuf> {
+        let (state, copy) = (&self.config.state, self.config.state.join(name));
+        copy_tree(&self.config.recordings_path(), &copy.join("recordings"))?;
+        std::fs::copy(state.join("bastion.db"), copy.join("bastion.db")).context("cannot copy the database")?;
+        std::fs::create_dir_all(copy.join("keys"))?;
+        for key in ["audit.pub", "manifest.pub"] {
+            std::fs::copy(state.join("keys").join(key), copy.join("keys").join(key)).context(key)?;
+        }
+        Ok(copy)
     }
+}
+
+/// The binary itself, as somebody would type it.
+async fn bastion(arguments: &[&str], state: &Path) -> Result<Ran> {
+    let mut command = Command::new(std::env::current_exe().context("where the binary is")?);
+    command.args(arguments).arg("--state").arg(state);
+    finish(&mut command, "").await
+}
+
+/// The line that says what is wrong.
+fn named(ran: &Ran, what: &str) -> Result<String> {
+    ensure!(ran.status == Some(1), "not noticed: {ran}");
+    let wrong = ran
+        .stdout
+        .lines()
+        .chain(ran.stderr.lines())
+        .find(|line| line.contains(what) && !line.trim_start().starts_with("ok"));
+    Ok(wrong.with_context(|| format!("not named: {ran}"))?.trim().to_owned())
 }
 
 fn last_line(text: &str) -> String {

@@ -94,28 +94,34 @@ async fn serve(
     };
     let handle = session.handle();
     let mut entry = entry;
+    let mut over = false;
     let result = loop {
         tokio::select! {
-            result = &mut session => break result.context("the connection"),
+            result = &mut session => {
+                over = true;
+                break result.context("the connection");
+            }
             () = connection.logged_in.notified() => entry.logged_in(),
             () = &mut grace, if entry.unauthenticated.is_some() => {
                 socket.shutdown(Shutdown::Both).ok();
                 break Err(anyhow::anyhow!("no login in time"));
             }
             () = connection.end.notified() => {
-                break end(&handle, &mut session).await;
+                break end(&handle, &mut session, &mut over).await;
             }
             () = stopped(&mut stop) => {
                 if let Some(live) = connection.live().await {
                     live.cut("the bastion is being stopped").await;
                 }
-                break end(&handle, &mut session).await;
+                break end(&handle, &mut session, &mut over).await;
             }
         }
     };
     // Whatever is left of it: the library's task ends when its socket does.
     socket.shutdown(Shutdown::Both).ok();
-    drop(tokio::time::timeout(LAST_WORDS, &mut session).await);
+    if !over {
+        drop(tokio::time::timeout(LAST_WORDS, &mut session).await);
+    }
     connection.finish().await;
     result
 }
@@ -132,6 +138,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 async fn end(
     handle: &russh::server::Handle,
     session: &mut russh::server::RunningSession<Handler>,
+    over: &mut bool,
 ) -> Result<()> {
     let goodbye = handle.disconnect(
         russh::Disconnect::ByApplication,
@@ -140,7 +147,10 @@ async fn end(
     );
     drop(tokio::time::timeout(LAST_WORDS, goodbye).await);
     match tokio::time::timeout(LAST_WORDS, session).await {
-        Ok(result) => result.context("the connection"),
+        Ok(result) => {
+            *over = true;
+            result.context("the connection")
+        }
         Err(_) => Ok(()),
     }
 }
