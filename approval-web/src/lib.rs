@@ -257,7 +257,7 @@ pub fn host_routes() -> Vec<Route> {
         ),
         get("/audit", Host(READERS), host::audit::page),
         get("/grants", Host(RIGHTS), host::grant::list),
-        get("/grants/{id}", Host(RIGHTS), host::grant::page),
+        get("/grants/{id}", Host(ALL), host::grant::page),
         post(
             "/grants/{id}/approve",
             Host(RIGHTS_DECIDED),

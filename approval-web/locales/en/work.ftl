@@ -64,6 +64,8 @@ grant-basis = Basis
 grant-review-every = Review
 grant-review-year = every year
 grant-review-quarter = every three months (shared technical account)
+grant-reduce = Reduce
+grant-reduce-to = Reduce: tick what is kept
 grant-propose = Propose
 
 factors-title = My second factors

@@ -64,6 +64,8 @@ grant-basis = Fondement
 grant-review-every = Revue
 grant-review-year = chaque année
 grant-review-quarter = tous les trois mois (compte technique partagé)
+grant-reduce = Réduire
+grant-reduce-to = Réduire : cocher ce qui reste
 grant-propose = Proposer
 
 factors-title = Mes seconds facteurs

@@ -72,8 +72,9 @@ pub(crate) async fn page(
     for one in all {
         let card = Card::of(&one, page.f.words(), &people, &live, now);
         match one.phase(now) {
-            Phase::Submitted | Phase::InfoRequested => page.waiting.push(card),
-            Phase::Approved | Phase::Open => page.running.push(card),
+            Phase::Submitted => page.waiting.push(card),
+            // A question waits for the host's answer, not for the contact.
+            Phase::InfoRequested | Phase::Approved | Phase::Open => page.running.push(card),
             Phase::Draft
             | Phase::Over
             | Phase::Refused

@@ -1,20 +1,23 @@
 //! Rights: the list with its facts, one right, its approval by a second person and its review.
 
 use crate::error::Problem;
+use crate::host::plan_form::{Tick, names, operations, tick};
 use crate::host::session::Row;
 use crate::host::{blank, load};
 use crate::page::{self, Frame};
 use crate::sign_in::AsOperator;
 use crate::site::Site;
 use crate::vocabulary::{Badge, People, list as in_one_line};
-use ::access::grant::GrantState;
+use ::access::grant::{GrantState, Scope};
 use ::access::operator::Role;
 use ::access::review::{Attestations, Attested, ReviewDecision};
-use ::access::{CustomerId, Grant, GrantId, Operator, OperatorId, Review, TargetId, Who};
+use ::access::{
+    AccountName, CustomerId, Grant, GrantId, Operator, OperatorId, Review, TargetId, Who,
+};
 use askama::Template;
-use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::response::{Redirect, Response};
+use axum_extra::extract::Form;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,10 +33,15 @@ struct GrantsPage {
     asked: Asked,
     rights: Vec<Right>,
     after: Option<String>,
+    may_propose: bool,
 }
 
 #[derive(Template)]
 #[template(path = "host/grant.html")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "one for each thing the page offers or not"
+)]
 struct GrantPage {
     f: Frame,
     right: Right,
@@ -46,6 +54,9 @@ struct GrantPage {
     may_approve: bool,
     may_review: bool,
     own: bool,
+    sees_sessions: bool,
+    /// What a review may leave of it.
+    scope: Vec<(&'static str, String, Vec<Tick>)>,
     zone: String,
 }
 
@@ -77,6 +88,7 @@ struct Reviewed {
 pub(crate) async fn list(
     State(site): State<Arc<Site>>,
     f: Frame,
+    AsOperator { operator, .. }: AsOperator,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let filter = GrantFilter {
@@ -103,10 +115,11 @@ pub(crate) async fn list(
         asked,
         rights,
         after,
+        may_propose: operator.may(Role::Manager).is_ok(),
     })
 }
 
-/// `GET /grants/{id}`
+/// `GET /grants/{id}`: for who watches over rights, and for its holder.
 pub(crate) async fn page(
     State(site): State<Arc<Site>>,
     Path(id): Path<String>,
@@ -114,6 +127,10 @@ pub(crate) async fn page(
     AsOperator { operator, .. }: AsOperator,
 ) -> Result<Response, Problem> {
     let one = grant(&site, &id).await?;
+    let own = one.terms.operator == operator.id;
+    if !own && !crate::RIGHTS.iter().any(|role| operator.may(*role).is_ok()) {
+        return Err(Problem::NotFound);
+    }
     let people = People::look_up(site.store(), mentioned(&one)).await?;
     let customer = site.store().customer(&one.terms.customer).await?;
     let filter = SessionFilter {
@@ -144,7 +161,6 @@ pub(crate) async fn page(
             (String::new(), None, Some(said))
         }
     };
-    let own = one.terms.operator == operator.id;
     let decides = decides(&operator) && !own;
     page::render(&GrantPage {
         right: Right::of(&site, &one, &f, &people).await?,
@@ -152,6 +168,10 @@ pub(crate) async fn page(
         may_approve: decides && matches!(one.state, GrantState::Proposed { .. }),
         may_review: decides && matches!(one.state, GrantState::Active { .. }),
         own,
+        sees_sessions: crate::SESSIONS
+            .iter()
+            .any(|role| operator.may(*role).is_ok()),
+        scope: boxes(&one, &f),
         proposed_by,
         approved_by,
         withdrawn,
@@ -198,7 +218,7 @@ pub(crate) async fn review(
     let now = site.now();
     let review = Review {
         reviewer: operator.id.clone(),
-        decision: form.decision.meant(),
+        decision: form.decision()?,
         attestations: form.attestations(),
         comment: form.comment.trim().to_owned(),
         at: now,
@@ -271,6 +291,22 @@ impl Right {
     }
 }
 
+/// Everything the right reaches, to be kept or not.
+fn boxes(one: &Grant, f: &Frame) -> Vec<(&'static str, String, Vec<Tick>)> {
+    let scope = &one.terms.scope;
+    let targets = scope.targets.iter().map(|id| tick(id, id, &"", &[]));
+    let accounts = scope.accounts.iter().map(|name| tick(name, name, &"", &[]));
+    let operations = scope
+        .operations
+        .iter()
+        .map(|one| tick(&one.code(), &f.operation(*one), &"", &[]));
+    vec![
+        ("targets", f.t("plan-targets"), targets.collect()),
+        ("accounts", f.t("plan-accounts"), accounts.collect()),
+        ("operations", f.t("plan-operations"), operations.collect()),
+    ]
+}
+
 fn use_of(used: &GrantUse, f: &Frame) -> String {
     match used.last_used {
         Some(last) => {
@@ -306,25 +342,38 @@ pub(crate) struct Filled {
     necessary: Option<String>,
     #[serde(default)]
     comment: String,
+    /// What is kept of the right where it is reduced.
+    #[serde(default)]
+    targets: Vec<String>,
+    #[serde(default)]
+    accounts: Vec<String>,
+    #[serde(default)]
+    operations: Vec<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Way {
     Keep,
+    Reduce,
     Withdraw,
 }
 
-impl Way {
-    const fn meant(self) -> ReviewDecision {
-        match self {
-            Self::Keep => ReviewDecision::Keep,
-            Self::Withdraw => ReviewDecision::Withdraw,
-        }
-    }
-}
-
 impl Filled {
+    fn decision(&self) -> Result<ReviewDecision, Problem> {
+        Ok(match self.decision {
+            Way::Keep => ReviewDecision::Keep,
+            Way::Withdraw => ReviewDecision::Withdraw,
+            Way::Reduce => ReviewDecision::Reduce {
+                scope: Scope {
+                    targets: names(&self.targets, TargetId::parse, "targets")?,
+                    accounts: names(&self.accounts, AccountName::parse, "accounts")?,
+                    operations: operations(&self.operations)?,
+                },
+            },
+        })
+    }
+
     fn attestations(&self) -> Attestations {
         let ticked = |text: &Option<String>| match text.as_deref() {
             Some("yes" | "on" | "true") => Attested::Yes,

@@ -12,6 +12,9 @@
 mod desk;
 
 mod decision;
+mod factors;
 mod host;
+mod pages;
+mod plans;
 mod routes;
 mod sign_in;

@@ -98,6 +98,12 @@ async fn no_form_of_another_site_is_taken() {
                     ("origin", "http://localhost:9999"),
                     ("sec-fetch-site", "same-site"),
                 ],
+                &[("origin", "null"), ("sec-fetch-site", "cross-site")],
+                &[("origin", "null")],
+                &[
+                    ("origin", "https://evil.example"),
+                    ("sec-fetch-site", "same-origin"),
+                ],
                 &[("sec-fetch-site", "none")],
                 &[],
             ] {

@@ -61,7 +61,7 @@ impl Browser {
         self.send(request.unwrap()).await
     }
 
-    /// Sends a form as a page of this origin would.
+    /// Sends a form as a browser does for a page that sends no referrer: without its origin.
     pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Reply {
         let body = fields
             .iter()
@@ -70,7 +70,7 @@ impl Browser {
             .join("&");
         let request = self
             .request(Method::POST, path)
-            .header("origin", &self.origin)
+            .header("origin", "null")
             .header("sec-fetch-site", "same-origin")
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Body::from(body));
