@@ -35,6 +35,8 @@ use tracing::{info, warn};
 
 /// How long running channels have to end before the connections are taken away.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Between the last words on the channels and the end of the connection.
+const TIME_TO_SHOW: Duration = Duration::from_millis(500);
 /// How often the end of a session is written again while the store does not answer.
 const KEEP_TRYING: u32 = 60;
 
@@ -382,6 +384,8 @@ impl Live {
             order.try_send(Order::Cut(sentence.to_owned())).ok();
         }
         self.wait_for_channels(LAST_WORDS).await;
+        // A client that shares its connection still has the last words to show.
+        tokio::time::sleep(TIME_TO_SHOW).await;
         self.over.notify_one();
     }
 
