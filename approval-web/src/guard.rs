@@ -202,3 +202,66 @@ fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
         .unwrap_or_default();
     Problem::broken(&format!("a handler panicked: {text}")).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
+        all.iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_form_comes_from_this_origin_or_is_refused() {
+        let here = "https://bastion.example";
+        let rows: [(&[(&str, &str)], bool); 9] = [
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("origin", "https://bastion.example"),
+                ],
+                true,
+            ),
+            (
+                &[("sec-fetch-site", "same-origin"), ("origin", "null")],
+                true,
+            ),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("origin", "https://bastion.example")], true),
+            (&[("origin", "null")], false),
+            (&[("origin", "https://bastion.example.evil")], false),
+            (
+                &[
+                    ("sec-fetch-site", "same-site"),
+                    ("origin", "https://bastion.example"),
+                ],
+                false,
+            ),
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("origin", "https://evil.example"),
+                ],
+                false,
+            ),
+            (&[], false),
+        ];
+        for (sent, taken) in rows {
+            assert_eq!(comes_from(here, &headers(sent)), taken, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_problem_that_names_no_cause() {
+        let response = panicked(Box::new("a secret"));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(response.extensions().get::<Problem>().is_some());
+    }
+}

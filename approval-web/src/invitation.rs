@@ -7,10 +7,11 @@ use crate::error::Problem;
 use crate::page::{self, Frame, InvitationPage};
 use crate::sign_in::{self, login_of, not_locked, source_key};
 use crate::site::Site;
+use crate::source::Source;
 use access::second_factor::{Holder, SecondFactor};
 use access::{Event, FactorId, Time, Who};
 use axum::Json;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum_extra::extract::CookieJar;
@@ -18,7 +19,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Invitation, Origin, Store, StoreError};
@@ -63,11 +64,11 @@ pub(crate) async fn page(f: Frame) -> Result<Response, Problem> {
 /// `POST /invitation/options`
 pub(crate) async fn options(
     State(site): State<Arc<Site>>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Source(source): Source,
     jar: CookieJar,
     Json(asked): Json<Shown>,
 ) -> Result<(CookieJar, Json<Value>), Problem> {
-    let found = find(&site, &asked.token, source.ip()).await?;
+    let found = find(&site, &asked.token, source).await?;
     let holder = &found.invitation.holder;
     let enrolled = site.store().factors(holder).await?;
     let (login, name) = (login_of(holder), found.person.name());
@@ -86,12 +87,12 @@ pub(crate) async fn options(
 /// `POST /invitation/finish`
 pub(crate) async fn finish(
     State(site): State<Arc<Site>>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Source(source): Source,
     jar: CookieJar,
     Json(asked): Json<Enrolled>,
 ) -> Result<(CookieJar, StatusCode), Problem> {
     let (about, state): (About, Value) = ceremony::take(&site, &jar, "invitation").await?;
-    let found = find(&site, &asked.token, source.ip()).await?;
+    let found = find(&site, &asked.token, source).await?;
     let invitation = found.invitation;
     if about.token_sha256 != invitation.token_sha256 || about.holder != invitation.holder {
         return Err(Problem::not_verified(
@@ -123,9 +124,9 @@ pub(crate) async fn finish(
         now,
     )
     .with("invited_by", &invitation.invited_by)
-    .with("source", source.ip());
+    .with("source", source);
     site.store().append(event).await?;
-    let jar = sign_in::open(&site, jar, &holder, &found.person, source.ip()).await?;
+    let jar = sign_in::open(&site, jar, &holder, &found.person, source).await?;
     Ok((jar, StatusCode::NO_CONTENT))
 }
 

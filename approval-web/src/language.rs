@@ -246,3 +246,88 @@ fn sentence(text: &str) -> String {
     let first = letters.next().map(|c| c.to_uppercase().to_string());
     format!("{}{}.", first.unwrap_or_default(), letters.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const FR: Words = Words(Language::French);
+    const EN: Words = Words(Language::English);
+
+    fn at(text: &str) -> Time {
+        Time::parse(text).unwrap()
+    }
+
+    fn window(start: &str, end: &str) -> Window {
+        Window::new(at(start), at(end)).unwrap()
+    }
+
+    #[test]
+    fn times_are_those_of_paris_and_say_so() {
+        let winter = at("2026-11-24T08:05:09Z");
+        assert_eq!(
+            FR.time(winter),
+            "mardi 24 novembre 2026 à 09:05 (heure de Paris)"
+        );
+        assert_eq!(
+            EN.time(winter),
+            "Tuesday 24 November 2026 at 09:05 (Paris time)"
+        );
+        assert_eq!(FR.short(winter), "24/11/2026 09:05:09");
+        assert_eq!(
+            FR.time(at("2026-07-14T08:05:00Z")),
+            "mardi 14 juillet 2026 à 10:05 (heure de Paris)"
+        );
+    }
+
+    #[test]
+    fn a_window_says_its_day_once() {
+        let one = window("2026-11-24T08:00:00Z", "2026-11-24T10:00:00Z");
+        assert_eq!(
+            FR.window(one),
+            "mardi 24 novembre 2026, de 09:00 à 11:00 (heure de Paris)"
+        );
+        let night = window("2026-11-24T22:00:00Z", "2026-11-25T04:00:00Z");
+        assert_eq!(
+            FR.window(night),
+            "du mardi 24 novembre 2026 à 23:00 au mercredi 25 novembre 2026 à 05:00 (heure de Paris)"
+        );
+    }
+
+    #[test]
+    fn a_form_is_read_as_it_was_written_also_when_clocks_change() {
+        for text in ["2026-11-24T09:30", "2026-07-14T23:59", "2027-03-28T03:30"] {
+            assert_eq!(to_form(from_form(text).unwrap()), text);
+        }
+        // 02:30 does not exist on that night; the clock then says 03:30.
+        assert_eq!(
+            to_form(from_form("2027-03-28T02:30").unwrap()),
+            "2027-03-28T03:30"
+        );
+        for bad in ["", "tomorrow", "2026-13-01T00:00", "2026-11-24T25:00"] {
+            assert!(from_form(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn plurals_are_french_in_french() {
+        assert_eq!(FR.count("work-passkeys", 0), "0 clé d'accès");
+        assert_eq!(FR.count("work-passkeys", 2), "2 clés d'accès");
+        assert_eq!(EN.count("work-passkeys", 0), "0 passkeys");
+    }
+
+    #[test]
+    fn spans_are_told_in_their_two_largest_units() {
+        let rows = [
+            (59, "59 s"),
+            (90, "1 min"),
+            (5400, "1 h 30 min"),
+            (180_000, "2 j 2 h"),
+        ];
+        for (seconds, said) in rows {
+            let from = at("2026-11-24T08:00:00Z");
+            assert_eq!(FR.span(from, from.plus(Duration::from_secs(seconds))), said);
+        }
+    }
+}

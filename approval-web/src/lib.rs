@@ -8,7 +8,7 @@
 //! |---|---|
 //! | here | ALL routes of both origins, each with its audience |
 //! | [`route`], [`guard`], [`site`], [`error`] | how a request is let in and how a problem is said |
-//! | [`sign_in`], [`invitation`], [`passkey`], [`ceremony`], [`cookie`], [`rate`] | who is there |
+//! | [`sign_in`], [`invitation`], [`passkey`], [`ceremony`], [`cookie`], [`rate`], [`source`] | who is there |
 //! | [`language`], [`vocabulary`], [`page`], [`plan`], [`assets`] | what a page is made of |
 //! | [`customer`] | the contacts' pages, one file per noun |
 //! | [`host`] | the host's pages, one file per noun |
@@ -32,6 +32,7 @@ mod rate;
 mod route;
 mod sign_in;
 mod site;
+mod source;
 mod vocabulary;
 
 pub use invitation::invite;

@@ -9,6 +9,7 @@ use crate::error::Problem;
 use crate::page::{self, Frame, SignInPage};
 use crate::passkey::{Listed, Verified};
 use crate::site::Site;
+use crate::source::Source;
 use access::actor::ActorState;
 use access::contact::{ContactState, Language};
 use access::lockout::AfterFailure;
@@ -16,14 +17,14 @@ use access::operator::OperatorState;
 use access::second_factor::{Holder, SecondFactor};
 use access::{Contact, CustomerId, Event, Operator, Time, Who};
 use axum::Json;
-use axum::extract::{ConnectInfo, FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, Query, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{Redirect, Response};
 use axum_extra::extract::CookieJar;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use store::WebSession;
@@ -172,11 +173,11 @@ pub(crate) async fn page(f: Frame, Query(query): Query<NextPage>) -> Result<Resp
 /// `POST /sign-in/options`
 pub(crate) async fn options(
     State(site): State<Arc<Site>>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Source(source): Source,
     jar: CookieJar,
     Json(asked): Json<Login>,
 ) -> Result<(CookieJar, Json<Value>), Problem> {
-    let attempt = Attempt::by(&site, asked.login, source.ip()).await?;
+    let attempt = Attempt::by(&site, asked.login, source).await?;
     let (options, state) = site
         .passkeys
         .begin_assertion(&attempt.factors, None, Listed::No)?;
@@ -187,17 +188,17 @@ pub(crate) async fn options(
 /// `POST /sign-in/finish`
 pub(crate) async fn finish(
     State(site): State<Arc<Site>>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Source(source): Source,
     jar: CookieJar,
     Json(asked): Json<Asserted>,
 ) -> Result<(CookieJar, StatusCode), Problem> {
     let (login, state): (String, Value) = ceremony::take(&site, &jar, "sign-in").await?;
-    let attempt = Attempt::by(&site, login, source.ip()).await?;
+    let attempt = Attempt::by(&site, login, source).await?;
     let verified =
         site.passkeys
             .end_assertion(&asked.credential, state, attempt.factors, site.now());
     let (Ok(verified), Some(person)) = (verified, attempt.person) else {
-        failed(&site, &attempt.login, source.ip()).await?;
+        failed(&site, &attempt.login, source).await?;
         return Err(Problem::Passkey);
     };
     let key = site.lockout_key(&attempt.login);
@@ -205,7 +206,7 @@ pub(crate) async fn finish(
     if let Some(used) = verified.used {
         site.store().save(used).await?;
     }
-    let jar = open(&site, jar, &verified.factor.holder, &person, source.ip()).await?;
+    let jar = open(&site, jar, &verified.factor.holder, &person, source).await?;
     Ok((jar, StatusCode::NO_CONTENT))
 }
 
@@ -225,7 +226,7 @@ pub(crate) async fn fresh_options(
 /// `POST /fresh/finish`: the sign-in goes on under a new token.
 pub(crate) async fn fresh_finish(
     State(site): State<Arc<Site>>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Source(source): Source,
     jar: CookieJar,
     visit: Visit,
     Json(asked): Json<Asserted>,
@@ -234,7 +235,7 @@ pub(crate) async fn fresh_finish(
     if holder != visit.session.holder {
         return Err(Problem::not_verified("the ceremony is somebody else's"));
     }
-    let verified = asserted_by(&site, &visit, &asked.credential, state, source.ip()).await?;
+    let verified = asserted_by(&site, &visit, &asked.credential, state, source).await?;
     if let Some(used) = verified.used {
         site.store().save(used).await?;
     }

@@ -7,18 +7,18 @@ use crate::error::Problem;
 use crate::passkey::Listed;
 use crate::sign_in::{AsContact, Asserted, asserted_by};
 use crate::site::Site;
+use crate::source::Source;
 use ::access::approval::{Decision, Statement};
 use ::access::intervention::Signed;
 use ::access::{ContactId, InterventionId};
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum_extra::extract::CookieJar;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use store::Saving;
 
@@ -65,7 +65,7 @@ pub(crate) async fn options(
 pub(crate) async fn finish(
     State(site): State<Arc<Site>>,
     Path(id): Path<String>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Source(source): Source,
     AsContact { contact, visit }: AsContact,
     jar: CookieJar,
     Json(asked): Json<Asserted>,
@@ -76,7 +76,7 @@ pub(crate) async fn finish(
         return Err(Problem::not_verified("the ceremony is of another decision"));
     }
     let now = site.now();
-    let verified = asserted_by(&site, &visit, &asked.credential, state, source.ip()).await?;
+    let verified = asserted_by(&site, &visit, &asked.credential, state, source).await?;
     let people = site.store().people_of(&one).await?;
     let signed = Signed {
         statement: about.statement,

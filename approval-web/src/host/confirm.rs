@@ -7,17 +7,17 @@ use crate::page::{self, Frame};
 use crate::passkey::Listed;
 use crate::sign_in::{self, AsOperator};
 use crate::site::Site;
+use crate::source::Source;
 use ::access::confirmation::{Confirmation, ConfirmationState};
 use ::access::{OperatorId, Refusal};
 use askama::Template;
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum_extra::extract::CookieJar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use webauthn_rs::prelude::PublicKeyCredential;
 
@@ -87,7 +87,7 @@ pub(crate) async fn options(
 /// `POST /confirm/{code}/finish`: a wrong number spends the confirmation.
 pub(crate) async fn finish(
     State(site): State<Arc<Site>>,
-    ConnectInfo(source): ConnectInfo<SocketAddr>,
+    Source(source): Source,
     Path(code): Path<String>,
     AsOperator { operator, visit }: AsOperator,
     jar: CookieJar,
@@ -108,7 +108,7 @@ pub(crate) async fn finish(
     {
         Ok(verified) => verified,
         Err(problem) => {
-            sign_in::failed(&site, login, source.ip()).await?;
+            sign_in::failed(&site, login, source).await?;
             return Err(problem);
         }
     };

@@ -14,6 +14,7 @@ use ::access::session::SessionState;
 use ::access::{Event, Operator, Refusal, Session, Who};
 use askama::Template;
 use axum::Form;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -21,9 +22,13 @@ use recordings::replay::{self, Replay};
 use recordings::{ChannelKind, JournalEvent, JournalLine, Manifest, Micros, keys};
 use serde::Deserialize;
 use serde_json::Value;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{EntryFilter, WebSession};
+use tokio::sync::mpsc::{self, Sender};
+use tokio::task::spawn_blocking;
+use tokio_stream::wrappers::ReceiverStream;
 
 /// The event without which nothing is shown.
 pub(crate) const STARTED: &str = "replay.started";
@@ -31,7 +36,10 @@ pub(crate) const STARTED: &str = "replay.started";
 const OPEN_FOR: Duration = Duration::from_hours(1);
 /// Replays of one session that are looked through, newest first.
 const LOOKED_AT: i64 = 200;
-const SHORTEST_PURPOSE: usize = 3;
+/// Pieces of a recording on their way to the reader, and how large each is at least.
+const QUEUED: usize = 8;
+const PIECE: usize = 32 * 1024;
+const SHORTEST_PURPOSE: usize = 10;
 const LONGEST_PURPOSE: usize = 500;
 
 #[derive(Template)]
@@ -134,17 +142,18 @@ pub(crate) async fn file(
     {
         return Err(Problem::NotFound);
     }
-    let bytes = blocking(move || {
-        let mut out = Vec::new();
-        match wanted {
-            Wish::Journal => recording.write_journal(&mut out)?,
-            Wish::Cast(channel) => recording.write_cast(channel, &mut out)?,
-            Wish::Transcript(channel) => recording.write_transcript(channel, &mut out)?,
-        };
-        Ok(out)
-    })
-    .await?;
-    Ok(([(CONTENT_TYPE, wanted.content_type())], bytes).into_response())
+    let (sender, receiver) = mpsc::channel(QUEUED);
+    spawn_blocking(move || {
+        let mut pipe = Pipe::new(sender);
+        let written = wanted.write(&recording, &mut pipe);
+        if let Err(error) = written.and_then(|()| pipe.flush()) {
+            // The reader went away, or the recording does not read to its end: he sees the cut.
+            tracing::warn!("a replay was cut: {error}");
+            pipe.cut(error);
+        }
+    });
+    let body = Body::from_stream(ReceiverStream::new(receiver));
+    Ok(([(CONTENT_TYPE, wanted.content_type())], body).into_response())
 }
 
 /// The session of a replay that this very person opened in this very sign-in.
@@ -224,7 +233,7 @@ fn recorded(one: &Session) -> Result<recordings::SessionId, Problem> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, replay::ReplayError> + Send + 'static,
 ) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work)
+    spawn_blocking(work)
         .await
         .map_err(|error| Problem::broken(&error))?
         .map_err(|error| Problem::broken(&error))
@@ -345,12 +354,60 @@ impl Wish {
         }
     }
 
+    fn write(self, recording: &Replay, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Journal => recording.write_journal(out),
+            Self::Cast(channel) => recording.write_cast(channel, out),
+            Self::Transcript(channel) => recording.write_transcript(channel, out),
+        }
+        .map(drop)
+        .map_err(io::Error::other)
+    }
+
     const fn content_type(self) -> &'static str {
         match self {
             Self::Journal => "application/x-ndjson",
             Self::Cast(_) => "application/x-asciicast",
             Self::Transcript(_) => "text/plain; charset=utf-8",
         }
+    }
+}
+
+/// From the thread that decrypts to the reader, a piece at a time; a slow reader slows it.
+struct Pipe {
+    sender: Sender<io::Result<Bytes>>,
+    held: Vec<u8>,
+}
+
+impl Pipe {
+    const fn new(sender: Sender<io::Result<Bytes>>) -> Self {
+        Self {
+            sender,
+            held: Vec::new(),
+        }
+    }
+
+    fn cut(self, error: io::Error) {
+        self.sender.blocking_send(Err(error)).ok();
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.held.extend_from_slice(bytes);
+        if self.held.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let piece = Bytes::from(std::mem::take(&mut self.held));
+        let sent = self.sender.blocking_send(Ok(piece));
+        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
     }
 }
 

@@ -151,6 +151,24 @@ async fn a_recording_is_shown_only_after_purpose_and_passkey_are_in_the_trail() 
 }
 
 #[tokio::test]
+async fn nobody_replays_a_session_of_his_own_whatever_his_roles() {
+    let desk = Desk::open().await;
+    let session = recorded(&desk).await;
+    let alice = desk.operator("alice").await;
+    let mut details = alice.details.clone();
+    details.roles.insert(access::operator::Role::Security);
+    desk.save(alice.amend(details, crate::desk::by(), now()))
+        .await;
+    let mut alice = desk.signed_in("alice").await;
+    let page = format!("/sessions/{}", session.id);
+    assert!(!alice.get(&page).await.body.contains("name=\"purpose\""));
+    let purpose = [("purpose", "to see what was recorded of me")];
+    let reply = alice.post(&format!("{page}/replay"), &purpose).await;
+    assert_eq!(reply.status, 409, "{}", reply.body);
+    assert!(!desk.events().await.contains(&"replay.started".to_owned()));
+}
+
+#[tokio::test]
 async fn a_right_is_kept_only_with_all_three_attestations_and_never_by_its_holder() {
     let desk = Desk::open().await;
     let id = GrantId::from_random([7; 16]);
