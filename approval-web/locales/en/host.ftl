@@ -100,7 +100,7 @@ audit-event = Event
 audit-subject = Subject
 audit-who = By
 audit-at = When
-audit-text = Whole entry
+audit-session = Session
 audit-name = Event name (beginning)
 audit-verify = Verify the whole chain from the host's command line.
 

@@ -2,6 +2,18 @@
 
 copy = Copy
 copied = Copied
+work-duties = What waits for you
+work-reviews = { $count ->
+    [0] No right to review within 60 days
+    [one] { $count } right to review within 60 days
+   *[other] { $count } rights to review within 60 days
+}
+work-live = { $count ->
+    [0] No live session
+    [one] { $count } live session
+   *[other] { $count } live sessions
+}
+grants-due-only = to review within 60 days
 work-open = To do now
 work-open-empty = None of your interventions is open. When the window of an approved one opens, the commands to copy appear here.
 work-left = { $left } left

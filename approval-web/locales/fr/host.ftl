@@ -100,7 +100,7 @@ audit-event = Événement
 audit-subject = Sujet
 audit-who = Auteur
 audit-at = Quand
-audit-text = Entrée entière
+audit-session = Session
 audit-name = Nom d'événement (début)
 audit-verify = Vérifiez toute la chaîne depuis la ligne de commande de l'hébergeur.
 

@@ -2,6 +2,18 @@
 
 copy = Copier
 copied = Copié
+work-duties = Ce qui vous attend
+work-reviews = { $count ->
+    [0] Aucun droit à revoir d'ici 60 jours
+    [one] { $count } droit à revoir d'ici 60 jours
+   *[other] { $count } droits à revoir d'ici 60 jours
+}
+work-live = { $count ->
+    [0] Aucune session en direct
+    [one] { $count } session en direct
+   *[other] { $count } sessions en direct
+}
+grants-due-only = à revoir d'ici 60 jours
 work-open = À faire maintenant
 work-open-empty = Aucune de vos interventions n'est ouverte. Quand la fenêtre d'une intervention validée s'ouvre, les commandes à copier apparaissent ici.
 work-left = il reste { $left }

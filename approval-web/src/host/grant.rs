@@ -21,9 +21,12 @@ use axum_extra::extract::Form;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{GrantFilter, GrantUse, SessionFilter};
 
 const PAGE: i64 = 100;
+/// Reviews that come due within this are what there is to do.
+pub(crate) const CAMPAIGN: Duration = Duration::from_hours(60 * 24);
 const SESSIONS_SHOWN: i64 = 10;
 
 #[derive(Template)]
@@ -98,11 +101,17 @@ pub(crate) async fn list(
         limit: PAGE,
         after: blank(&asked.after, GrantId::parse, "grant")?,
     };
-    let grants = site.store().grants(filter).await?;
+    let grants = match asked.due {
+        Some(_) => {
+            let horizon = site.now().plus(CAMPAIGN);
+            site.store().grants_due(horizon, PAGE).await?
+        }
+        None => site.store().grants(filter).await?,
+    };
     let full = i64::try_from(grants.len()).is_ok_and(|count| count == PAGE);
     let after = grants
         .last()
-        .filter(|_| full)
+        .filter(|_| full && asked.due.is_none())
         .map(|last| last.id.to_string());
     let holders = grants.iter().map(|grant| grant.terms.operator.clone());
     let people = People::look_up(site.store(), holders.collect()).await?;
@@ -331,6 +340,8 @@ pub(crate) struct Asked {
     customer: String,
     #[serde(default)]
     after: String,
+    /// Only those whose review comes due, soonest first.
+    due: Option<String>,
 }
 
 /// A review as it was filled in; a box that is not ticked is not sent.

@@ -2,6 +2,7 @@
 
 use crate::error::Problem;
 use crate::host::commands;
+use crate::host::grant;
 use crate::host::interventions::{self, Row};
 use crate::page::{self, Frame};
 use crate::sign_in::AsOperator;
@@ -9,6 +10,7 @@ use crate::site::Site;
 use crate::vocabulary::{Badge, list};
 use access::grant::Standing;
 use access::intervention::Phase;
+use access::operator::Role;
 use access::second_factor::Proof;
 use access::{Grant, Intervention, Operator};
 use askama::Template;
@@ -31,6 +33,8 @@ struct HomePage {
     menu: String,
     passkeys: usize,
     generators: usize,
+    /// What waits for the person in other roles, each with where.
+    duties: Vec<(&'static str, String)>,
     may_plan: bool,
     charter: Option<String>,
 }
@@ -97,6 +101,7 @@ pub(crate) async fn page(
         coming: interventions::rows(&site, &f, &coming, now).await?,
         lately: interventions::rows(&site, &f, &lately, now).await?,
         rights: rights(&site, &f, &operator).await?,
+        duties: duties(&site, &f, &operator).await?,
         menu: commands::menu(&site, &operator),
         passkeys: proofs(Proof::Passkey),
         generators: proofs(Proof::Totp),
@@ -133,6 +138,26 @@ async fn opened(
             }
         })
         .collect())
+}
+
+/// Reviews that come due, for who decides on rights; live sessions, for who watches over them.
+async fn duties(
+    site: &Site,
+    f: &Frame,
+    operator: &Operator,
+) -> Result<Vec<(&'static str, String)>, Problem> {
+    let holds = |roles: &[Role]| roles.iter().any(|role| operator.may(*role).is_ok());
+    let mut duties = Vec::new();
+    if holds(crate::RIGHTS_DECIDED) {
+        let horizon = site.now().plus(grant::CAMPAIGN);
+        let due = site.store().grants_due(horizon, LOOKED_AT).await?;
+        duties.push(("/grants?due=yes", f.count("work-reviews", due.len())));
+    }
+    if holds(crate::SESSIONS) {
+        let live = site.store().live_sessions().await?;
+        duties.push(("/sessions?live=yes", f.count("work-live", live.len())));
+    }
+    Ok(duties)
 }
 
 async fn rights(site: &Site, f: &Frame, operator: &Operator) -> Result<Vec<Right>, Problem> {

@@ -327,3 +327,20 @@ async fn a_review_can_leave_less_and_never_more() {
     assert_eq!(kept.terms.scope.operations.len(), 1);
     assert_eq!(kept.reviews.len(), 1);
 }
+
+#[tokio::test]
+async fn who_reviews_sees_what_comes_due() {
+    let desk = Desk::open().await;
+    let mut bob = desk.signed_in("bob").await;
+    assert!(bob.get("/").await.body.contains("Aucun droit à revoir"));
+    let id = access::GrantId::from_random([7; 16]);
+    let grant = desk.store.grant(&id).await.unwrap().unwrap();
+    let soon = now().plus(30 * crate::desk::DAY);
+    let called = grant.call_for_review(soon, crate::desk::by(), now());
+    desk.save(called).await;
+    assert!(bob.get("/").await.body.contains("1 droit à revoir"));
+    let list = bob.get("/grants?due=yes").await.body;
+    assert!(list.contains(id.as_str()), "{list}");
+    let mut alice = desk.signed_in("alice").await;
+    assert!(!alice.get("/").await.body.contains("à revoir d"));
+}
