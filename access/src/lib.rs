@@ -12,7 +12,7 @@
 //! | [`second_factor`], [`totp`], [`sealed`], [`lockout`], [`confirmation`] | how a person proves to be himself |
 //! | [`grant`], [`review`] | named rights, reviewed each year (HDS activity 5, a) |
 //! | [`plan`], [`intervention`], [`approval`] | prior validation (HDS activity 5, d) |
-//! | [`decide`] | the one decision (HDS activity 5, b) |
+//! | [`mod@decide`] | the one decision (HDS activity 5, b) |
 //! | [`session`] | the trace of one access and its motive (HDS activity 5, c) |
 
 pub mod actor;

@@ -91,7 +91,12 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     idle_limit: Option<Duration>,
     /// The database, in place of the embedded one: `postgres://…`.
-    #[arg(long, value_name = "URL", env = "BASTION_DATABASE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "BASTION_DATABASE",
+        hide_env_values = true
+    )]
     database: Option<String>,
 }
 
@@ -195,17 +200,30 @@ fn stop_switch() -> Result<(Sender<bool>, Receiver<bool>)> {
 async fn start(asked: &DemoArgs, config: Config, stopped: Receiver<bool>) -> Result<Running> {
     let targets = match asked.target.as_slice() {
         [] => vec![practice(&config.state).await?],
-        given => given.iter().map(|text| given_target(text)).collect::<Result<_>>()?,
+        given => given
+            .iter()
+            .map(|text| given_target(text))
+            .collect::<Result<_>>()?,
     };
-    let wanted = Wanted { operators: asked.operators, targets };
-    let store = Store::open(&config.database_url()).await.context("cannot open the database")?;
+    let wanted = Wanted {
+        operators: asked.operators,
+        targets,
+    };
+    let store = Store::open(&config.database_url())
+        .await
+        .context("cannot open the database")?;
     example::register(&store, &config, &wanted).await?;
 
     let ready = serve::prepare(config.clone(), Side::Both).await?;
     let ssh = ready.ssh_address().context("the SSH side has no address")?;
     let serving = tokio::spawn(ready.serve(stopped));
     example::enrol_passkeys(&store, &config).await?;
-    Ok(Running { config, store, ssh, serving })
+    Ok(Running {
+        config,
+        store,
+        ssh,
+        serving,
+    })
 }
 
 /// Starts the practice target on a free port of the loopback interface.
@@ -217,17 +235,30 @@ async fn practice(state: &Path) -> Result<WantedTarget> {
     let host_key = PrivateKey::read_openssh_file(&key).context("the practice target's host key")?;
     let home = state.join("practice-home");
     std::fs::create_dir_all(&home).context("the practice target's home")?;
-    let listener =
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the practice target cannot listen")?;
-    let address = listener.local_addr().context("the practice target's address")?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .context("the practice target cannot listen")?;
+    let address = listener
+        .local_addr()
+        .context("the practice target's address")?;
     let wanted = WantedTarget {
         name: TARGET.to_owned(),
         account: example::account(ACCOUNT)?,
         address: address.to_string(),
-        host_key: host_key.public_key().to_openssh().context("the practice target's host key")?,
+        host_key: host_key
+            .public_key()
+            .to_openssh()
+            .context("the practice target's host key")?,
     };
     let user_ca = secrets::ssh_public(state, secrets::USER_CA)?;
-    tokio::spawn(practice_target::serve(PracticeTarget { host_key, user_ca, home }, listener));
+    tokio::spawn(practice_target::serve(
+        PracticeTarget {
+            host_key,
+            user_ca,
+            home,
+        },
+        listener,
+    ));
     Ok(wanted)
 }
 
@@ -237,7 +268,8 @@ fn given_target(text: &str) -> Result<WantedTarget> {
     let (name, rest) = text.split_once('=').with_context(wrong)?;
     let (place, file) = rest.split_once('=').with_context(wrong)?;
     let (account, address) = place.split_once('@').with_context(wrong)?;
-    let host_key = std::fs::read_to_string(file).with_context(|| format!("cannot read `{file}`"))?;
+    let host_key =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read `{file}`"))?;
     Ok(WantedTarget {
         name: TargetId::parse(name)?.to_string(),
         account: example::account(account)?,
@@ -262,15 +294,28 @@ async fn open_intervention(running: &Running, window: Duration) -> Result<Interv
         origin: Origin::Host,
         accountable: None,
         reference: None,
-        operators: operators.iter().map(|operator| operator.id.clone()).collect(),
+        operators: operators
+            .iter()
+            .map(|operator| operator.id.clone())
+            .collect(),
         targets: targets.iter().map(|target| target.id.clone()).collect(),
-        accounts: targets.iter().flat_map(|target| target.details.accounts.clone()).collect(),
+        accounts: targets
+            .iter()
+            .flat_map(|target| target.details.accounts.clone())
+            .collect(),
         operations: BTreeSet::from([Operation::Shell, Operation::Exec]),
         window: Window::new(now, now.plus(window))?,
     };
-    let customer = targets.first().context("the demo has no target")?.details.customer.clone();
+    let customer = targets
+        .first()
+        .context("the demo has no target")?
+        .details
+        .customer
+        .clone();
     let id = store.next_intervention_id(now).await?;
-    let draft = store.save(Intervention::draft(id, customer, text, requester, now)?).await?;
+    let draft = store
+        .save(Intervention::draft(id, customer, text, requester, now)?)
+        .await?;
     let submitted = store.save(draft.submit(requester, clock::now())?).await?;
     approve(&running.config, &submitted.id).await?;
     Ok(submitted.id)
@@ -282,20 +327,34 @@ async fn approve(config: &Config, id: &InterventionId) -> Result<()> {
     in_thread(move || {
         contact.sign_in()?;
         let page = contact.get(&format!("/interventions/{id}"))?;
-        ensure!(page.contains(id.as_str()), "the page of `{id}` does not name it");
-        contact.ceremony(&format!("/interventions/{id}/decision"), &json!({ "decision": "approve" })).map(drop)
+        ensure!(
+            page.contains(id.as_str()),
+            "the page of `{id}` does not name it"
+        );
+        contact
+            .ceremony(
+                &format!("/interventions/{id}/decision"),
+                &json!({ "decision": "approve" }),
+            )
+            .map(drop)
     })
     .await
 }
 
 /// Somebody of the demo at a browser.
 fn visitor(config: &Config, login: &str) -> Result<Visitor> {
-    Ok(Visitor::new(SoftwarePasskey::read(&example::passkey_file(&config.state, login))?))
+    Ok(Visitor::new(SoftwarePasskey::read(
+        &example::passkey_file(&config.state, login),
+    )?))
 }
 
 /// Runs what blocks on a thread of its own.
-async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.context("a thread ended")?
+async fn in_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("a thread ended")?
 }
 
 /// What scripts are told, one line of JSON.
@@ -311,17 +370,24 @@ async fn ready(running: &Running) -> Result<Value> {
             operators.push(json!({ "login": login, "key": key, "totp": totp }));
         }
     }
-    let filter = InterventionFilter { limit: 100, ..InterventionFilter::default() };
-    let interventions = store.interventions(filter).await?.into_iter().map(|intervention| {
-        let plan = &intervention.plan().text;
-        json!({
-            "number": intervention.id,
-            "state": intervention.phase(now).code(),
-            "targets": plan.targets,
-            "operators": plan.operators,
-            "until": plan.window.end().rfc3339(),
-        })
-    });
+    let filter = InterventionFilter {
+        limit: 100,
+        ..InterventionFilter::default()
+    };
+    let interventions = store
+        .interventions(filter)
+        .await?
+        .into_iter()
+        .map(|intervention| {
+            let plan = &intervention.plan().text;
+            json!({
+                "number": intervention.id,
+                "state": intervention.phase(now).code(),
+                "targets": plan.targets,
+                "operators": plan.operators,
+                "until": plan.window.end().rfc3339(),
+            })
+        });
     let targets = store
         .targets()
         .await?
@@ -413,8 +479,13 @@ fn duration(text: &str) -> Result<Duration> {
         "d" => 86_400,
         unit => bail!("`{unit}` is not one of `s`, `m`, `h`, `d`"),
     };
-    let total = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(seconds));
-    total.map(Duration::from_secs).with_context(|| format!("`{text}` is not a duration like `90s` or `8h`"))
+    let total = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(seconds));
+    total
+        .map(Duration::from_secs)
+        .with_context(|| format!("`{text}` is not a duration like `90s` or `8h`"))
 }
 
 #[cfg(test)]
@@ -423,7 +494,13 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_their_unit() {
-        for (text, seconds) in [("90", 90), ("90s", 90), ("15m", 900), ("8h", 28_800), ("2d", 172_800)] {
+        for (text, seconds) in [
+            ("90", 90),
+            ("90s", 90),
+            ("15m", 900),
+            ("8h", 28_800),
+            ("2d", 172_800),
+        ] {
             assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds));
         }
         for bad in ["", "m", "1w", "-1s", "1.5h", "99999999999999999999s"] {

@@ -15,8 +15,8 @@ use access::second_factor::{Factor, Holder, SecondFactor};
 use access::target::{HealthData, TargetDetails, Tenancy};
 use access::time::Window;
 use access::{
-    AccountName, Actor, ActorId, Contact, ContactId, Customer, CustomerId, Event, FactorId, Grant, GrantId, Operator,
-    OperatorId, Target, TargetId, Who, totp,
+    AccountName, Actor, ActorId, Contact, ContactId, Customer, CustomerId, Event, FactorId, Grant,
+    GrantId, Operator, OperatorId, Target, TargetId, Who, totp,
 };
 use anyhow::{Context as _, Result};
 use recordings::RecordingKeyPair;
@@ -64,14 +64,16 @@ pub(crate) fn key_file(state: &Path, login: &str) -> PathBuf {
 /// The secret of an operator's code generator, base32.
 pub(crate) fn totp_secret(state: &Path, login: &str) -> Result<String> {
     let path = folder(state).join(format!("{login}.totp"));
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read `{}`", path.display()))?;
     Ok(text.trim().to_owned())
 }
 
 /// Registers everybody who is not there yet, and the targets as they are wanted now.
 pub(crate) async fn register(store: &Store, config: &Config, wanted: &Wanted) -> Result<()> {
     let state = &config.state;
-    std::fs::create_dir_all(folder(state)).context("cannot make the folder of the demo's people")?;
+    std::fs::create_dir_all(folder(state))
+        .context("cannot make the folder of the demo's people")?;
     let customer = CustomerId::parse(CUSTOMER)?;
     if store.customer(&customer).await?.is_none() {
         register_customer(store, state, &customer).await?;
@@ -96,15 +98,31 @@ async fn register_customer(store: &Store, state: &Path, id: &CustomerId) -> Resu
     let wrapped = wrap_private_key(&master, &pair.private, id.as_str().as_bytes())?;
 
     let host = ActorId::parse(HOST)?;
-    let customer = Customer::register(id.clone(), "CHU Exemple", &pair.public.to_base64(), by.clone(), now)?;
-    let actor = Actor::register(host.clone(), "Infogérance Exemple", ActorKind::Host, by.clone(), now)?;
+    let customer = Customer::register(
+        id.clone(),
+        "CHU Exemple",
+        &pair.public.to_base64(),
+        by.clone(),
+        now,
+    )?;
+    let actor = Actor::register(
+        host.clone(),
+        "Infogérance Exemple",
+        ActorKind::Host,
+        by.clone(),
+        now,
+    )?;
     let contact = Contact::register(
         ContactId::parse(CONTACT)?,
         id.clone(),
         ContactDetails {
             name: "Claire Martin".to_owned(),
             email: "claire.martin@chu.example".to_owned(),
-            kinds: BTreeSet::from([ContactKind::Approver, ContactKind::Health, ContactKind::Incident]),
+            kinds: BTreeSet::from([
+                ContactKind::Approver,
+                ContactKind::Health,
+                ContactKind::Incident,
+            ]),
             language: Language::French,
             deputy: None,
         },
@@ -112,17 +130,26 @@ async fn register_customer(store: &Store, state: &Path, id: &CustomerId) -> Resu
         now,
     )?;
     let mut changes = vec![customer.into(), actor.into(), contact.into()];
-    for (login, name, role) in [(MANAGER, "Marie Dupont", Role::Manager), (SECURITY, "Samuel Petit", Role::Security)] {
+    for (login, name, role) in [
+        (MANAGER, "Marie Dupont", Role::Manager),
+        (SECURITY, "Samuel Petit", Role::Security),
+    ] {
         let details = details(&host, name, login, role, Vec::new());
-        changes.push(Operator::register(OperatorId::parse(login)?, details, by.clone(), now)?.into());
+        changes
+            .push(Operator::register(OperatorId::parse(login)?, details, by.clone(), now)?.into());
     }
-    let kept = Event::new("recording_key.created", by, format!("customer {id}"), now).of_customer(id);
+    let kept =
+        Event::new("recording_key.created", by, format!("customer {id}"), now).of_customer(id);
     store.keep_recording_key(id, &wrapped, kept).await?;
     store.save_all(changes).await?;
     Ok(())
 }
 
-async fn register_target(store: &Store, customer: &CustomerId, wanted: &WantedTarget) -> Result<()> {
+async fn register_target(
+    store: &Store,
+    customer: &CustomerId,
+    wanted: &WantedTarget,
+) -> Result<()> {
     let (by, now) = (by(), clock::now());
     let details = TargetDetails {
         customer: customer.clone(),
@@ -153,24 +180,47 @@ async fn register_operator(
     let (by, now) = (by(), clock::now());
     let id = OperatorId::parse(login)?;
     let public = new_key(&key_file(state, login), login)?;
-    let details =
-        details(&ActorId::parse(HOST)?, &format!("{login} Exemple"), login, Role::Operator, vec![public]);
+    let details = details(
+        &ActorId::parse(HOST)?,
+        &format!("{login} Exemple"),
+        login,
+        Role::Operator,
+        vec![public],
+    );
     let operator = Operator::register(id.clone(), details, by.clone(), now)?;
 
     let secret = secrets::random::<{ totp::SECRET_BYTES }>()?;
     let factor = FactorId::from_random(secrets::random()?);
-    let sealed_secret = keys.factors.seal(factor.as_str(), &secret, secrets::random()?)?;
+    let sealed_secret = keys
+        .factors
+        .seal(factor.as_str(), &secret, secrets::random()?)?;
     let file = folder(state).join(format!("{login}.totp"));
-    secrets::create(&file, format!("{}\n", *totp::base32(&secret)).as_bytes(), 0o600)?;
+    secrets::create(
+        &file,
+        format!("{}\n", *totp::base32(&secret)).as_bytes(),
+        0o600,
+    )?;
     let holder = Holder::Operator(id.clone());
-    let factor = SecondFactor::enrol(factor, holder, Factor::Totp { sealed_secret }, by.clone(), now);
+    let factor = SecondFactor::enrol(
+        factor,
+        holder,
+        Factor::Totp { sealed_secret },
+        by.clone(),
+        now,
+    );
 
     let terms = Terms {
         operator: id,
         customer: customer.clone(),
         scope: Scope {
-            targets: targets.iter().map(|target| TargetId::parse(&target.name)).collect::<Result<_, _>>()?,
-            accounts: targets.iter().map(|target| target.account.clone()).collect(),
+            targets: targets
+                .iter()
+                .map(|target| TargetId::parse(&target.name))
+                .collect::<Result<_, _>>()?,
+            accounts: targets
+                .iter()
+                .map(|target| target.account.clone())
+                .collect(),
             operations: BTreeSet::from([
                 Operation::Shell,
                 Operation::Exec,
@@ -184,7 +234,12 @@ async fn register_operator(
         validity: Window::new(now, now.plus(YEAR * 2))?,
         review_every: ReviewEvery::Year,
     };
-    let proposed = Grant::propose(GrantId::from_random(secrets::random()?), terms, by.clone(), now)?;
+    let proposed = Grant::propose(
+        GrantId::from_random(secrets::random()?),
+        terms,
+        by.clone(),
+        now,
+    )?;
     store.save_all(vec![operator.into(), factor.into()]).await?;
     let proposed = store.save(proposed).await?;
     store.save(proposed.accept_in_setup(by, now)?).await?;
@@ -195,9 +250,21 @@ async fn register_operator(
 /// The web side is being served already.
 pub(crate) async fn enrol_passkeys(store: &Store, config: &Config) -> Result<()> {
     let people = [
-        (Holder::Contact(ContactId::parse(CONTACT)?), CONTACT, &config.web.customer_url),
-        (Holder::Operator(OperatorId::parse(MANAGER)?), MANAGER, &config.web.host_url),
-        (Holder::Operator(OperatorId::parse(SECURITY)?), SECURITY, &config.web.host_url),
+        (
+            Holder::Contact(ContactId::parse(CONTACT)?),
+            CONTACT,
+            &config.web.customer_url,
+        ),
+        (
+            Holder::Operator(OperatorId::parse(MANAGER)?),
+            MANAGER,
+            &config.web.host_url,
+        ),
+        (
+            Holder::Operator(OperatorId::parse(SECURITY)?),
+            SECURITY,
+            &config.web.host_url,
+        ),
     ];
     for (holder, login, url) in people {
         enrol_passkey(store, config, holder, login, url).await?;
@@ -206,13 +273,23 @@ pub(crate) async fn enrol_passkeys(store: &Store, config: &Config) -> Result<()>
 }
 
 /// Enrols one person's passkey, unless there is one.
-async fn enrol_passkey(store: &Store, config: &Config, holder: Holder, login: &str, url: &str) -> Result<()> {
+async fn enrol_passkey(
+    store: &Store,
+    config: &Config,
+    holder: Holder,
+    login: &str,
+    url: &str,
+) -> Result<()> {
     let file = passkey_file(&config.state, login);
     if file.exists() {
         return Ok(());
     }
     let address = admin::invite::new_address(store, config, holder).await?;
-    let token = address.split_once('#').context("an invitation without a token")?.1.to_owned();
+    let token = address
+        .split_once('#')
+        .context("an invitation without a token")?
+        .1
+        .to_owned();
     let passkey = SoftwarePasskey::new(login, url)?;
     passkey.keep(&file)?;
     let visitor = Visitor::new(passkey);
@@ -222,7 +299,13 @@ async fn enrol_passkey(store: &Store, config: &Config, holder: Holder, login: &s
         .with_context(|| format!("the passkey of `{login}` could not be enrolled"))
 }
 
-fn details(actor: &ActorId, name: &str, login: &str, role: Role, keys: Vec<String>) -> OperatorDetails {
+fn details(
+    actor: &ActorId,
+    name: &str,
+    login: &str,
+    role: Role,
+    keys: Vec<String>,
+) -> OperatorDetails {
     OperatorDetails {
         name: name.to_owned(),
         email: format!("{login}@infogerance.example"),

@@ -32,8 +32,9 @@ pub(crate) struct SoftwarePasskey {
 impl SoftwarePasskey {
     /// A new one for `login` at `origin`.
     pub(crate) fn new(login: &str, origin: &str) -> Result<Self> {
-        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
-            .map_err(|_| anyhow!("the system gave no random bytes"))?;
+        let key =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new())
+                .map_err(|_| anyhow!("the system gave no random bytes"))?;
         Ok(Self {
             login: login.to_owned(),
             origin: origin.to_owned(),
@@ -44,7 +45,8 @@ impl SoftwarePasskey {
 
     /// Reads one back.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read `{}`", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("`{}` is no passkey", path.display()))
     }
 
@@ -56,7 +58,8 @@ impl SoftwarePasskey {
     /// What `navigator.credentials.create()` would give for these options.
     pub(crate) fn register(&self, options: &Value) -> Result<Value> {
         let id = BASE64URL.decode(&self.credential_id)?;
-        let mut data = self.authenticator_data(options["rp"]["id"].as_str(), ATTESTED)?;
+        let mut data =
+            authenticator_data(options.pointer("/rp/id").and_then(Value::as_str), ATTESTED)?;
         data.extend_from_slice(&[0; 16]); // no model named
         data.extend_from_slice(&u16::try_from(id.len())?.to_be_bytes());
         data.extend_from_slice(&id);
@@ -77,12 +80,14 @@ impl SoftwarePasskey {
 
     /// What `navigator.credentials.get()` would give for these options.
     pub(crate) fn sign(&self, options: &Value) -> Result<Value> {
-        let data = self.authenticator_data(options["rpId"].as_str(), 0)?;
+        let data = authenticator_data(options.get("rpId").and_then(Value::as_str), 0)?;
         let client_data = self.client_data("webauthn.get", options)?;
         let mut signed = data.clone();
         signed.extend_from_slice(digest(&SHA256, &client_data).as_ref());
-        let signature =
-            self.key()?.sign(&SystemRandom::new(), &signed).map_err(|_| anyhow!("the passkey could not sign"))?;
+        let signature = self
+            .key()?
+            .sign(&SystemRandom::new(), &signed)
+            .map_err(|_| anyhow!("the passkey could not sign"))?;
         Ok(json!({
             "id": self.credential_id,
             "rawId": self.credential_id,
@@ -97,37 +102,47 @@ impl SoftwarePasskey {
         }))
     }
 
-    fn authenticator_data(&self, rp_id: Option<&str>, more: u8) -> Result<Vec<u8>> {
-        let rp_id = rp_id.context("the options name no relying party")?;
-        let mut data = digest(&SHA256, rp_id.as_bytes()).as_ref().to_vec();
-        data.push(USER_PRESENT | USER_VERIFIED | more);
-        data.extend_from_slice(&[0; 4]); // no signature counter, as most passkeys
-        Ok(data)
-    }
-
     fn client_data(&self, kind: &str, options: &Value) -> Result<Vec<u8>> {
-        let challenge = options["challenge"].as_str().context("the options carry no challenge")?;
+        let challenge = options
+            .get("challenge")
+            .and_then(Value::as_str)
+            .context("the options carry no challenge")?;
         let data = json!({ "type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": false });
         Ok(serde_json::to_vec(&data)?)
     }
 
     fn key(&self) -> Result<EcdsaKeyPair> {
         let document = BASE64URL.decode(&self.key)?;
-        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &document, &SystemRandom::new())
-            .map_err(|_| anyhow!("the passkey's file holds no key"))
+        EcdsaKeyPair::from_pkcs8(
+            &ECDSA_P256_SHA256_ASN1_SIGNING,
+            &document,
+            &SystemRandom::new(),
+        )
+        .map_err(|_| anyhow!("the passkey's file holds no key"))
     }
 
     /// The public key as COSE (RFC 9052): `{1: 2, 3: -7, -1: 1, -2: x, -3: y}`.
     fn cose_key(&self) -> Result<Vec<u8>> {
         let key = self.key()?;
         let point = key.public_key().as_ref();
-        let (x, y) = point.get(1..).and_then(|xy| xy.split_at_checked(32)).context("a key without a point")?;
+        let (x, y) = point
+            .get(1..)
+            .and_then(|xy| xy.split_at_checked(32))
+            .context("a key without a point")?;
         let mut cose = vec![0xa5, 0x01, 0x02, 0x03, 0x26, 0x20, 0x01, 0x21, 0x58, 0x20];
         cose.extend_from_slice(x);
         cose.extend_from_slice(&[0x22, 0x58, 0x20]);
         cose.extend_from_slice(y);
         Ok(cose)
     }
+}
+
+fn authenticator_data(rp_id: Option<&str>, more: u8) -> Result<Vec<u8>> {
+    let rp_id = rp_id.context("the options name no relying party")?;
+    let mut data = digest(&SHA256, rp_id.as_bytes()).as_ref().to_vec();
+    data.push(USER_PRESENT | USER_VERIFIED | more);
+    data.extend_from_slice(&[0; 4]); // no signature counter, as most passkeys
+    Ok(data)
 }
 
 /// CBOR `{"fmt": "none", "attStmt": {}, "authData": data}`.

@@ -8,8 +8,8 @@ use crate::clock;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use pty_process::{OwnedWritePty, Size};
-use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::Fingerprint;
+use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Config, Msg, Session, run_stream};
 use russh::{
@@ -19,7 +19,7 @@ use russh::{
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -206,11 +206,7 @@ impl russh::server::Handler for Shells {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.run(
-            channel,
-            Some(String::from_utf8_lossy(command).into_owned()),
-            session,
-        )
+        self.run(channel, Some(&String::from_utf8_lossy(command)), session)
     }
 }
 
@@ -218,21 +214,17 @@ impl Shells {
     fn run(
         &mut self,
         id: ChannelId,
-        command: Option<String>,
+        command: Option<&str>,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
         let Some(waiting) = self.channels.remove(&id) else {
             return session.channel_failure(id);
         };
         let started = match waiting.terminal {
-            Some((term, size)) => on_terminal(
-                &self.target.home,
-                &term,
-                size,
-                command.as_deref(),
-                &waiting.env,
-            ),
-            None => on_pipes(&self.target.home, command.as_deref(), &waiting.env),
+            Some((term, size)) => {
+                on_terminal(&self.target.home, &term, size, command, &waiting.env)
+            }
+            None => on_pipes(&self.target.home, command, &waiting.env),
         };
         match started {
             Ok(running) => {
@@ -263,7 +255,7 @@ struct Running {
 }
 
 fn on_terminal(
-    home: &PathBuf,
+    home: &Path,
     term: &str,
     size: Size,
     command: Option<&str>,
@@ -293,7 +285,7 @@ fn on_terminal(
     })
 }
 
-fn on_pipes(home: &PathBuf, command: Option<&str>, env: &[(String, String)]) -> Result<Running> {
+fn on_pipes(home: &Path, command: Option<&str>, env: &[(String, String)]) -> Result<Running> {
     let mut shell = Command::new(SHELL);
     shell
         .env_clear()
@@ -320,9 +312,9 @@ fn on_pipes(home: &PathBuf, command: Option<&str>, env: &[(String, String)]) -> 
     })
 }
 
-fn surroundings(home: &PathBuf) -> [(&'static str, std::ffi::OsString); 4] {
+fn surroundings(home: &Path) -> [(&'static str, std::ffi::OsString); 4] {
     [
-        ("HOME", home.clone().into_os_string()),
+        ("HOME", home.as_os_str().to_owned()),
         ("PATH", "/usr/local/bin:/usr/bin:/bin".into()),
         ("SHELL", SHELL.into()),
         ("USER", "practice".into()),
@@ -350,7 +342,7 @@ async fn attend(channel: Channel<Msg>, running: Running) {
         tokio::select! {
             ((), ()) = async { tokio::join!(said, complained) } => child.wait().await,
             // The operator left: the shell is not kept.
-            _ = outgoing.closed() => { child.kill().await.ok(); child.wait().await }
+            () = outgoing.closed() => { child.kill().await.ok(); child.wait().await }
         }
     };
     let status = ended.await;
@@ -360,22 +352,21 @@ async fn attend(channel: Channel<Msg>, running: Running) {
 
 async fn tell(outgoing: &ChannelWriteHalf<Msg>, status: Option<ExitStatus>) {
     drop(outgoing.eof().await);
-    match status.and_then(|status| status.signal()).map(signal_name) {
-        Some(signal) => drop(
-            outgoing
-                .exit_signal(signal, false, String::new(), String::new())
-                .await,
-        ),
-        None => {
-            let code = status
-                .and_then(|status| status.code())
-                .and_then(|code| u32::try_from(code).ok());
-            drop(outgoing.exit_status(code.unwrap_or(255)).await);
-        }
+    if let Some(signal) = status.and_then(|status| status.signal()).map(signal_name) {
+        let said = outgoing.exit_signal(signal, false, String::new(), String::new());
+        drop(said.await);
+    } else {
+        let code = status.and_then(|status| status.code());
+        let code = code.and_then(|code| u32::try_from(code).ok());
+        drop(outgoing.exit_status(code.unwrap_or(255)).await);
     }
     drop(outgoing.close().await);
 }
 
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "what is no input, size or end is nothing to a shell"
+)]
 async fn feed(
     mut incoming: ChannelReadHalf,
     mut input: Option<Box<dyn AsyncWrite + Send + Unpin>>,

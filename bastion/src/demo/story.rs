@@ -2,7 +2,9 @@
 //! the real pages, a passkey in a file. Every step says what happened; the first that does not go
 //! as it must ends the story.
 
-use super::{ACCOUNT, Running, TARGET, approve, in_thread, example, open_intervention, operator_id, visitor};
+use super::{
+    ACCOUNT, Running, TARGET, approve, example, in_thread, open_intervention, operator_id, visitor,
+};
 use crate::config::Config;
 use crate::{clock, output as say};
 use access::session::SessionState;
@@ -29,17 +31,45 @@ pub(super) async fn play(running: &Running) -> Result<()> {
     let (alice, bob) = (operator_id(0)?, operator_id(1)?);
 
     step("ssh with the key alone", story.key_alone(&alice)).await?;
-    step("ssh with both factors, no intervention", story.no_intervention(&alice)).await?;
+    step(
+        "ssh with both factors, no intervention",
+        story.no_intervention(&alice),
+    )
+    .await?;
     let id = step("alice asks for an intervention", story.request(&alice)).await?;
-    step("the contact reads it and approves with a passkey", story.approved(&id)).await?;
+    step(
+        "the contact reads it and approves with a passkey",
+        story.approved(&id),
+    )
+    .await?;
     step("bob, whom it does not name", story.not_named(&bob)).await?;
     let master = step("ssh again, exec: in", story.exec(&alice)).await?;
     let shell = step("an interactive shell beside it: in", story.shell(&alice)).await?;
-    let session = step("the window ends: the session is cut", story.cut(&alice, shell, master)).await?;
-    step("security replays what was on the screen", story.replay(&session)).await?;
-    step("a second intervention is approved", story.second_intervention()).await?;
-    step("the review of alice's right falls due: refused", story.review_due(&alice)).await?;
-    step("the manager's review keeps the right: in again", story.reviewed(&alice)).await?;
+    let session = step(
+        "the window ends: the session is cut",
+        story.cut(&alice, shell, master),
+    )
+    .await?;
+    step(
+        "security replays what was on the screen",
+        story.replay(&session),
+    )
+    .await?;
+    step(
+        "a second intervention is approved",
+        story.second_intervention(),
+    )
+    .await?;
+    step(
+        "the review of alice's right falls due: refused",
+        story.review_due(&alice),
+    )
+    .await?;
+    step(
+        "the manager's review keeps the right: in again",
+        story.reviewed(&alice),
+    )
+    .await?;
     Ok(())
 }
 
@@ -49,16 +79,29 @@ pub(super) async fn verify(asked: &super::DemoArgs) -> Result<ExitCode> {
     let evidence = Evidence { config };
     step("recording verify", evidence.recordings()).await?;
     step("audit verify", evidence.audit()).await?;
-    step("one byte of a recording flipped: named", evidence.flipped_recording()).await?;
-    step("one byte of the audit log flipped: named", evidence.flipped_audit()).await?;
-    say::line(format_args!("\nThe evidence is in {}", evidence.config.state.display()))?;
+    step(
+        "one byte of a recording flipped: named",
+        evidence.flipped_recording(),
+    )
+    .await?;
+    step(
+        "one byte of the audit log flipped: named",
+        evidence.flipped_audit(),
+    )
+    .await?;
+    say::line(format_args!(
+        "\nThe evidence is in {}",
+        evidence.config.state.display()
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs one step and says what came of it.
 async fn step<T: Told>(name: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     let started = clock::monotonic();
-    let done = tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| bail!("not done in {PATIENCE:?}"));
+    let done = tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or_else(|_| bail!("not done in {PATIENCE:?}"));
     let milliseconds = (clock::monotonic() - started) / 1000;
     let (seconds, hundredths) = (milliseconds / 1000, milliseconds % 1000 / 10);
     match done {
@@ -129,7 +172,9 @@ impl Ran {
             .collect();
         let words = words.join("\n");
         ensure!(
-            self.status != Some(0) && self.stdout.is_empty() && words.contains(&format!("Refused ({code})")),
+            self.status != Some(0)
+                && self.stdout.is_empty()
+                && words.contains(&format!("Refused ({code})")),
             "not refused with `{code}`: {self}"
         );
         ensure!(words.contains("Next: "), "no next step: {self}");
@@ -139,7 +184,11 @@ impl Ran {
 
 impl Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "status {:?}, stdout {:?}, stderr {:?}", self.status, self.stdout, self.stderr)
+        write!(
+            f,
+            "status {:?}, stdout {:?}, stderr {:?}",
+            self.status, self.stdout, self.stderr
+        )
     }
 }
 
@@ -154,22 +203,35 @@ impl<'a> Story<'a> {
     fn new(running: &'a Running) -> Result<Self> {
         let askpass = example::folder(&running.config.state).join("askpass");
         if !askpass.exists() {
-            crate::secrets::create(&askpass, b"#!/bin/sh\nprintf '%s\\n' \"$DEMO_CODE\"\n", 0o700)?;
+            crate::secrets::create(
+                &askpass,
+                b"#!/bin/sh\nprintf '%s\\n' \"$DEMO_CODE\"\n",
+                0o700,
+            )?;
         }
-        Ok(Self { running, askpass, steps: HashMap::new() })
+        Ok(Self {
+            running,
+            askpass,
+            steps: HashMap::new(),
+        })
     }
 
     async fn key_alone(&self, who: &OperatorId) -> Result<String> {
         let mut ssh = self.ssh(who, &destination(who), None);
         let ran = finish(ssh.arg("true"), "").await?;
-        ensure!(ran.status == Some(255) && ran.stderr.contains("Permission denied"), "{ran}");
+        ensure!(
+            ran.status == Some(255) && ran.stderr.contains("Permission denied"),
+            "{ran}"
+        );
         ensure!(self.sessions(who).await?.is_empty(), "a session was opened");
         Ok(ran.stderr.lines().last().unwrap_or_default().to_owned())
     }
 
     async fn no_intervention(&mut self, who: &OperatorId) -> Result<String> {
         let code = self.fresh_code(who).await?;
-        finish(self.ssh(who, &destination(who), Some(code)).arg("true"), "").await?.refused_with("intervention_missing")
+        finish(self.ssh(who, &destination(who), Some(code)).arg("true"), "")
+            .await?
+            .refused_with("intervention_missing")
     }
 
     async fn request(&mut self, who: &OperatorId) -> Result<InterventionId> {
@@ -180,16 +242,34 @@ impl<'a> Story<'a> {
         );
         let ran = finish(self.ssh(who, who.as_str(), Some(code)).arg(command), "").await?;
         ensure!(ran.status == Some(0), "{ran}");
-        let asked: Value = serde_json::from_str(ran.stdout.trim()).with_context(|| ran.to_string())?;
-        ensure!(asked["state"] == "submitted", "{asked}");
-        Ok(InterventionId::parse(asked["number"].as_str().unwrap_or_default())?)
+        let asked: Value =
+            serde_json::from_str(ran.stdout.trim()).with_context(|| ran.to_string())?;
+        ensure!(
+            asked.get("state").and_then(Value::as_str) == Some("submitted"),
+            "{asked}"
+        );
+        Ok(InterventionId::parse(
+            asked
+                .get("number")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        )?)
     }
 
     async fn approved(&self, id: &InterventionId) -> Result<String> {
         approve(&self.running.config, id).await?;
-        let approved = self.running.store.intervention(id).await?.context("it is gone")?;
+        let approved = self
+            .running
+            .store
+            .intervention(id)
+            .await?
+            .context("it is gone")?;
         let approval = approved.approvals.last().context("no approval was kept")?;
-        Ok(format!("{} signed {}", approval.approver, access::audit::hex(&approval.statement.challenge())))
+        Ok(format!(
+            "{} signed {}",
+            approval.approver,
+            access::audit::hex(&approval.statement.challenge())
+        ))
     }
 
     async fn not_named(&mut self, who: &OperatorId) -> Result<String> {
@@ -202,16 +282,28 @@ impl<'a> Story<'a> {
     async fn exec(&mut self, who: &OperatorId) -> Result<Client> {
         let code = self.fresh_code(who).await?;
         let mut master = self.ssh(who, &destination(who), Some(code));
-        master.args(["-M", "-N", "-S"]).arg(self.socket());
-        master.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = master.kill_on_drop(true).spawn().context("cannot run ssh")?;
-        while !self.socket().exists() {
+        master.args(["-M", "-N", "-S"]).arg(socket());
+        master
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = master
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot run ssh")?;
+        while !socket().exists() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let mut ssh = self.shared(who);
         let ran = finish(ssh.arg("echo out; echo err >&2; exit 3"), "").await?;
-        ensure!(ran.status == Some(3) && ran.stdout == "out\n" && ran.stderr.contains("err\n"), "{ran}");
-        Ok(Client { child, said: "stdout, stderr and exit status 3 arrived".to_owned() })
+        ensure!(
+            ran.status == Some(3) && ran.stdout == "out\n" && ran.stderr.contains("err\n"),
+            "{ran}"
+        );
+        Ok(Client {
+            child,
+            said: "stdout, stderr and exit status 3 arrived".to_owned(),
+        })
     }
 
     async fn shell(&self, who: &OperatorId) -> Result<Client> {
@@ -225,46 +317,80 @@ impl<'a> Story<'a> {
             .spawn()
             .context("cannot run ssh")?;
         let input = child.stdin.as_mut().context("no input")?;
-        input.write_all(b"echo hello-$((20 + 22))\n").await.context("the shell takes no input")?;
+        input
+            .write_all(b"echo hello-$((20 + 22))\n")
+            .await
+            .context("the shell takes no input")?;
         let mut said = String::new();
         let output = child.stdout.as_mut().context("no output")?;
         while !said.contains(HELLO) {
             use tokio::io::AsyncReadExt as _;
             let mut piece = [0; 1024];
-            let read = output.read(&mut piece).await.context("the shell says nothing")?;
+            let read = output
+                .read(&mut piece)
+                .await
+                .context("the shell says nothing")?;
             ensure!(read > 0, "the shell ended: {said}");
-            said.push_str(&String::from_utf8_lossy(piece.get(..read).unwrap_or_default()));
+            said.push_str(&String::from_utf8_lossy(
+                piece.get(..read).unwrap_or_default(),
+            ));
         }
-        Ok(Client { child, said: format!("the shell answered {HELLO}") })
+        Ok(Client {
+            child,
+            said: format!("the shell answered {HELLO}"),
+        })
     }
 
     async fn cut(&self, who: &OperatorId, shell: Client, mut master: Client) -> Result<SessionId> {
-        let output = shell.child.wait_with_output().await.context("the shell's client")?;
+        let output = shell
+            .child
+            .wait_with_output()
+            .await
+            .context("the shell's client")?;
         let now = clock::now();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        ensure!(said.contains("the time of this session ended"), "no word about the end: {said}");
-        ensure!(output.status.code() == Some(255), "exit status {:?}", output.status.code());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            said.contains("the time of this session ended"),
+            "no word about the end: {said}"
+        );
+        ensure!(
+            output.status.code() == Some(255),
+            "exit status {:?}",
+            output.status.code()
+        );
         master.child.wait().await.context("the shared connection")?;
         let session = self.ended(who).await?;
         let late = now.since(session.ends_at);
-        ensure!(now >= session.ends_at && late < Duration::from_secs(5), "cut {late:?} after {}", session.ends_at);
+        ensure!(
+            now >= session.ends_at && late < Duration::from_secs(5),
+            "cut {late:?} after {}",
+            session.ends_at
+        );
         Ok(session.id)
     }
 
     async fn replay(&self, session: &SessionId) -> Result<String> {
-        let (security, id) = (visitor(&self.running.config, example::SECURITY)?, session.clone());
+        let (security, id) = (
+            visitor(&self.running.config, example::SECURITY)?,
+            session.clone(),
+        );
         in_thread(move || {
             security.sign_in()?;
             security.freshen()?;
             let purpose = "Vérification par sondage de la semaine";
-            let place = security.post_form(&format!("/sessions/{id}/replay"), &[("purpose", purpose)])?;
+            let place =
+                security.post_form(&format!("/sessions/{id}/replay"), &[("purpose", purpose)])?;
             security.get(&place)?;
             for channel in 0..8 {
                 let Ok(cast) = security.get(&format!("{place}/channel-{channel}.cast")) else {
                     continue;
                 };
                 if cast.contains(HELLO) {
-                    return Ok(format!("channel {channel}: {} lines of asciicast", cast.lines().count()));
+                    return Ok(format!(
+                        "channel {channel}: {} lines of asciicast",
+                        cast.lines().count()
+                    ));
                 }
             }
             bail!("no cast shows `{HELLO}`");
@@ -280,7 +406,9 @@ impl<'a> Story<'a> {
         let store = &self.running.store;
         for grant in store.grants(grants_of(who)).await? {
             let now = clock::now();
-            store.save(grant.call_for_review(now, example::by(), now)?).await?;
+            store
+                .save(grant.call_for_review(now, example::by(), now)?)
+                .await?;
         }
         let code = self.fresh_code(who).await?;
         let ran = finish(self.ssh(who, &destination(who), Some(code)).arg("true"), "").await?;
@@ -289,7 +417,10 @@ impl<'a> Story<'a> {
 
     async fn reviewed(&mut self, who: &OperatorId) -> Result<String> {
         for grant in self.running.store.grants(grants_of(who)).await? {
-            let (manager, id) = (visitor(&self.running.config, example::MANAGER)?, grant.id.clone());
+            let (manager, id) = (
+                visitor(&self.running.config, example::MANAGER)?,
+                grant.id.clone(),
+            );
             in_thread(move || {
                 manager.sign_in()?;
                 manager.freshen()?;
@@ -305,7 +436,11 @@ impl<'a> Story<'a> {
             .await?;
         }
         let code = self.fresh_code(who).await?;
-        let ran = finish(self.ssh(who, &destination(who), Some(code)).arg("echo in"), "").await?;
+        let ran = finish(
+            self.ssh(who, &destination(who), Some(code)).arg("echo in"),
+            "",
+        )
+        .await?;
         ensure!(ran.status == Some(0) && ran.stdout == "in\n", "{ran}");
         Ok("kept, with three attestations".to_owned())
     }
@@ -315,14 +450,21 @@ impl<'a> Story<'a> {
         let state = &self.running.config.state;
         let known_hosts = example::folder(state).join("known_hosts");
         let mut ssh = Command::new("ssh");
-        ssh.args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=accept-new"])
-            .args(["-o", "LogLevel=INFO", "-o", "NumberOfPasswordPrompts=1"])
-            .arg("-o")
-            .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
-            .arg("-i")
-            .arg(example::key_file(state, who.as_str()))
-            .args(["-p", &self.running.ssh.port().to_string(), "-l", user])
-            .env_remove("SSH_AUTH_SOCK");
+        ssh.args([
+            "-F",
+            "none",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "StrictHostKeyChecking=accept-new",
+        ])
+        .args(["-o", "LogLevel=INFO", "-o", "NumberOfPasswordPrompts=1"])
+        .arg("-o")
+        .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
+        .arg("-i")
+        .arg(example::key_file(state, who.as_str()))
+        .args(["-p", &self.running.ssh.port().to_string(), "-l", user])
+        .env_remove("SSH_AUTH_SOCK");
         match code {
             Some(code) => ssh
                 .env("SSH_ASKPASS", &self.askpass)
@@ -338,15 +480,10 @@ impl<'a> Story<'a> {
     fn shared(&self, who: &OperatorId) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.args(["-F", "none", "-S"])
-            .arg(self.socket())
+            .arg(socket())
             .args(["-l", &destination(who)])
             .arg(self.running.ssh.ip().to_string());
         ssh
-    }
-
-    /// Not in the state: a socket's path is short.
-    fn socket(&self) -> PathBuf {
-        std::env::temp_dir().join(format!("bastion-story-{}", std::process::id()))
     }
 
     /// A code that was not used yet: three steps are good at any moment, each once.
@@ -358,21 +495,33 @@ impl<'a> Story<'a> {
             let next = (last + 1).max(current - 1);
             if next <= current + 1 {
                 self.steps.insert(who.clone(), next);
-                return Ok(totp::code_at(&secret, Time::from_micros(next * 30_000_000))?);
+                return Ok(totp::code_at(
+                    &secret,
+                    Time::from_micros(next * 30_000_000),
+                )?);
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }
 
     async fn sessions(&self, who: &OperatorId) -> Result<Vec<Session>> {
-        let filter = SessionFilter { operator: Some(who.clone()), limit: 10, ..SessionFilter::default() };
+        let filter = SessionFilter {
+            operator: Some(who.clone()),
+            limit: 10,
+            ..SessionFilter::default()
+        };
         Ok(self.running.store.sessions(filter).await?)
     }
 
     /// The latest session, once its row says that it has ended.
     async fn ended(&self, who: &OperatorId) -> Result<Session> {
         loop {
-            let session = self.sessions(who).await?.into_iter().next().context("no session")?;
+            let session = self
+                .sessions(who)
+                .await?
+                .into_iter()
+                .next()
+                .context("no session")?;
             if let SessionState::Ended { .. } = session.state {
                 return Ok(session);
             }
@@ -381,12 +530,21 @@ impl<'a> Story<'a> {
     }
 }
 
+/// Not in the state: a socket's path is short.
+fn socket() -> PathBuf {
+    std::env::temp_dir().join(format!("bastion-story-{}", std::process::id()))
+}
+
 fn destination(who: &OperatorId) -> String {
     format!("{who}+{ACCOUNT}+{TARGET}")
 }
 
 fn grants_of(who: &OperatorId) -> GrantFilter {
-    GrantFilter { operator: Some(who.clone()), limit: 10, ..GrantFilter::default() }
+    GrantFilter {
+        operator: Some(who.clone()),
+        limit: 10,
+        ..GrantFilter::default()
+    }
 }
 
 async fn finish(command: &mut Command, input: &str) -> Result<Ran> {
@@ -448,7 +606,10 @@ impl Evidence {
         let copy = self.copy("flipped-audit")?;
         let database = copy.join("bastion.db");
         let mut bytes = std::fs::read(&database)?;
-        let (what, other) = (b"\"event\":\"session.opened\"".as_slice(), b"\"event\":\"session.opfned\"");
+        let (what, other) = (
+            b"\"event\":\"session.opened\"".as_slice(),
+            b"\"event\":\"session.opfned\"",
+        );
         let at = bytes.windows(what.len()).position(|window| window == what);
         let at = at.context("no entry to flip a byte of")?;
         if let Some(place) = bytes.get_mut(at..at + what.len()) {
@@ -463,10 +624,12 @@ impl Evidence {
     fn copy(&self, name: &str) -> Result<PathBuf> {
         let (state, copy) = (&self.config.state, self.config.state.join(name));
         copy_tree(&self.config.recordings_path(), &copy.join("recordings"))?;
-        std::fs::copy(state.join("bastion.db"), copy.join("bastion.db")).context("cannot copy the database")?;
+        std::fs::copy(state.join("bastion.db"), copy.join("bastion.db"))
+            .context("cannot copy the database")?;
         std::fs::create_dir_all(copy.join("keys"))?;
         for key in ["audit.pub", "manifest.pub"] {
-            std::fs::copy(state.join("keys").join(key), copy.join("keys").join(key)).context(key)?;
+            std::fs::copy(state.join("keys").join(key), copy.join("keys").join(key))
+                .context(key)?;
         }
         Ok(copy)
     }
@@ -487,7 +650,10 @@ fn named(ran: &Ran, what: &str) -> Result<String> {
         .lines()
         .chain(ran.stderr.lines())
         .find(|line| line.contains(what) && !line.trim_start().starts_with("ok"));
-    Ok(wrong.with_context(|| format!("not named: {ran}"))?.trim().to_owned())
+    Ok(wrong
+        .with_context(|| format!("not named: {ran}"))?
+        .trim()
+        .to_owned())
 }
 
 fn last_line(text: &str) -> String {

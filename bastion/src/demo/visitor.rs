@@ -27,14 +27,18 @@ impl Visitor {
     /// Enrols the passkey with the token of an invitation; signs in.
     pub(crate) fn enrol(&self, token: &str) -> Result<()> {
         let options = self.post_json("/invitation/options", &json!({ "token": token }))?;
-        let credential = self.passkey.register(&options["publicKey"])?;
-        self.post_json("/invitation/finish", &json!({ "token": token, "credential": credential }))?;
+        let credential = self.passkey.register(public_key(&options)?)?;
+        self.post_json(
+            "/invitation/finish",
+            &json!({ "token": token, "credential": credential }),
+        )?;
         Ok(())
     }
 
     /// Signs in with the passkey.
     pub(crate) fn sign_in(&self) -> Result<()> {
-        self.ceremony("/sign-in", &json!({ "login": self.passkey.login })).map(drop)
+        self.ceremony("/sign-in", &json!({ "login": self.passkey.login }))
+            .map(drop)
     }
 
     /// Proves once more to be there, for what asks for a fresh passkey.
@@ -45,18 +49,31 @@ impl Visitor {
     /// Asks `PATH/options`, signs what comes, sends it to `PATH/finish`. Returns the options.
     pub(crate) fn ceremony(&self, path: &str, asked: &Value) -> Result<Value> {
         let options = self.post_json(&format!("{path}/options"), asked)?;
-        let credential = self.passkey.sign(&options["publicKey"])?;
-        self.post_json(&format!("{path}/finish"), &json!({ "credential": credential }))?;
+        let credential = self.passkey.sign(public_key(&options)?)?;
+        self.post_json(
+            &format!("{path}/finish"),
+            &json!({ "credential": credential }),
+        )?;
         Ok(options)
     }
 
     /// Reads a page or a file.
     pub(crate) fn get(&self, path: &str) -> Result<String> {
-        let mut answer = self.agent.get(self.url(path)).call().with_context(|| format!("GET {path}"))?;
+        let mut answer = self
+            .agent
+            .get(self.url(path))
+            .call()
+            .with_context(|| format!("GET {path}"))?;
         let status = answer.status().as_u16();
-        let text = answer.body_mut().read_to_string().with_context(|| format!("GET {path}"))?;
+        let text = answer
+            .body_mut()
+            .read_to_string()
+            .with_context(|| format!("GET {path}"))?;
         if status != 200 {
-            bail!("GET {path} was answered with {status}: {}", shortened(&text));
+            bail!(
+                "GET {path} was answered with {status}: {}",
+                shortened(&text)
+            );
         }
         Ok(text)
     }
@@ -71,11 +88,17 @@ impl Visitor {
             .with_context(|| format!("POST {path}"))?;
         let status = answer.status().as_u16();
         if status == 303 || status == 302 {
-            let location = answer.headers().get("location").and_then(|to| to.to_str().ok());
+            let location = answer
+                .headers()
+                .get("location")
+                .and_then(|to| to.to_str().ok());
             return Ok(location.unwrap_or_default().to_owned());
         }
         let text = answer.body_mut().read_to_string().unwrap_or_default();
-        bail!("POST {path} was answered with {status}: {}", shortened(&text));
+        bail!(
+            "POST {path} was answered with {status}: {}",
+            shortened(&text)
+        );
     }
 
     fn post_json(&self, path: &str, body: &Value) -> Result<Value> {
@@ -86,17 +109,30 @@ impl Visitor {
             .send_json(body)
             .with_context(|| format!("POST {path}"))?;
         let status = answer.status().as_u16();
-        let text = answer.body_mut().read_to_string().with_context(|| format!("POST {path}"))?;
+        let text = answer
+            .body_mut()
+            .read_to_string()
+            .with_context(|| format!("POST {path}"))?;
         match status {
             200 => serde_json::from_str(&text).with_context(|| format!("POST {path}")),
             204 => Ok(Value::Null),
-            _ => bail!("POST {path} was answered with {status}: {}", shortened(&text)),
+            _ => bail!(
+                "POST {path} was answered with {status}: {}",
+                shortened(&text)
+            ),
         }
     }
 
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.passkey.origin)
     }
+}
+
+/// The options that the browser is given.
+fn public_key(options: &Value) -> Result<&Value> {
+    options
+        .get("publicKey")
+        .context("the answer carries no options")
 }
 
 fn shortened(text: &str) -> String {
