@@ -7,11 +7,11 @@
 //! | file | what it is for |
 //! |---|---|
 //! | here | ALL routes of both origins, each with its audience |
-//! | [`route`], [`guard`], [`site`], [`error`] | how a request is let in and how a problem is said |
-//! | [`sign_in`], [`invitation`], [`passkey`], [`ceremony`], [`cookie`], [`rate`], [`source`] | who is there |
-//! | [`language`], [`vocabulary`], [`page`], [`plan`], [`assets`] | what a page is made of |
-//! | [`customer`] | the contacts' pages, one file per noun |
-//! | [`host`] | the host's pages, one file per noun |
+//! | `route`, `guard`, `site`, `error` | how a request is let in and how a problem is said |
+//! | `sign_in`, `invitation`, `passkey`, `ceremony`, `cookie`, `rate`, `source` | who is there |
+//! | `language`, `vocabulary`, `page`, `plan`, `assets` | what a page is made of |
+//! | `customer` | the contacts' pages, one file per noun |
+//! | `host` | the host's pages, one file per noun |
 //!
 //! Serve a router with `into_make_service_with_connect_info::<SocketAddr>()`: sign-in counts by
 //! source address and answers nothing without one.
