@@ -7,8 +7,11 @@
 //!    window per channel is ever queued and the connection's task does not block on it.
 //! 2. A writer that waits for the window of a channel is told when the channel is gone. As
 //!    published it waits for ever.
-//! 3. A channel that we closed first is forgotten, and its reader told, when the peer closes too.
-//! 4. A request that the library does not know reaches the channel, and can be sent:
+//! 3. A server answers the close of a client when its channel's reader closes, not at once. Until
+//!    then it can still say how the program ended: OpenSSH's client closes once both streams have
+//!    ended and waits for the exit status, which as published is lost when it comes a moment later.
+//! 4. A channel that we closed first is forgotten, and its reader told, when the peer closes too.
+//! 5. A request that the library does not know reaches the channel, and can be sent:
 //!    `eow@openssh.com` (without it `ssh host yes | head -1` does not end) and `break`.
 
 pub(crate) struct Change {
@@ -74,6 +77,7 @@ pub(crate) const CHANGES: &[Change] = &[
         while let Ok(msg) = self.receiver.try_recv() {
             self.credit.take(&msg);
         }
+        self.credit.unread();
     }
 }
 
@@ -84,6 +88,9 @@ impl ChannelReadHalf {
 ",
 "        let msg = self.receiver.recv().await?;
         self.credit.take(&msg);
+        if matches!(msg, ChannelMsg::Close) {
+            self.receiver.close();
+        }
         Some(msg)
 "),
     once("channels/mod.rs",
@@ -125,6 +132,17 @@ impl ChannelReadHalf {
             self.window_size.credit.take(&unread.0);
         }
         queued
+    }
+
+    /// The peer sends and takes nothing more; `session` answers it if the reader does not.
+    pub(crate) fn peer_closed(
+        &self,
+        session: &std::sync::Arc<tokio::sync::Notify>,
+        target: u32,
+    ) {
+        self.window_size.credit.attach(session, target);
+        self.window_size.credit.close();
+        self.window_size.notifier.notify_one();
     }
 
     pub(crate) fn window_size(&self)"),
@@ -269,6 +287,7 @@ impl std::ops::Deref for ChannelRef {"),
                     if let Some(ref mut enc) = self.common.encrypted {
                         enc.return_credit(&self.channels)?;
                     }
+                    self.answer_unread_closes();
                 }
                 () = &mut rekey_timer => {
 "),
@@ -312,6 +331,11 @@ impl std::ops::Deref for ChannelRef {"),
     /// messages are still queued for the reader.
     pub async fn closed(&self) {
         self.window_size.credit.closed().await
+    }
+
+    /// Completes when the connection is gone.
+    pub async fn disconnected(&self) {
+        self.sender.closed().await
     }
 
     /// Reports that the program ended by a signal; `exit_status` is its counterpart.
@@ -408,13 +432,64 @@ impl std::ops::Deref for ChannelRef {"),
         } else {
             let (msg, writable)"),
 
+    // --- The close of a client is answered by the reader's own close, or here when nobody reads.
+    once("server/encrypted.rs",
+"                if let Some(ref mut enc) = self.common.encrypted {
+                    // Reply with CHANNEL_CLOSE per RFC 4254 Section 5.3.
+                    enc.close(channel_num)?;
+                }
+",
+"                if let Some(chan) = self.channels.get(&channel_num) {
+                    chan.peer_closed(&self.credit, self.common.config.window_size);
+                    let _ = chan.send(ChannelMsg::Close).await;
+                    self.answer_unread_closes();
+                } else {
+                    self.close(channel_num)?;
+                }
+"),
+    once("server/encrypted.rs",
+"                if let Some(chan) = self.channels.get(&channel_num) {
+                    chan.send(ChannelMsg::Close).await.unwrap_or(())
+                }
+                self.channels.remove(&channel_num);
+",
+""),
+    once("server/session.rs",
+"            enc.close(channel)
+",
+"            enc.close(channel)?;
+            // Where the peer has closed already, the channel is over.
+            if self.channels.get(&channel).is_some_and(|chan| chan.window_size().credit.is_closed()) {
+                self.channels.remove(&channel);
+            }
+            Ok(())
+"),
+    once("server/session.rs",
+"    /// Get a handle to this session.
+    pub fn handle(",
+"    pub(crate) fn answer_unread_closes(&self) {
+        for (id, chan) in &self.channels {
+            if chan.window_size().credit.answer() {
+                // Behind what is still queued for the peer, such as the exit status.
+                let (id, sender) = (*id, self.sender.sender.clone());
+                tokio::spawn(async move {
+                    let _ = sender.send(Msg::Channel(id, ChannelMsg::Close)).await;
+                });
+            }
+        }
+    }
+
+    /// Get a handle to this session.
+    pub fn handle("),
+    once("channels/io/rx.rs", "(ChannelMsg::Eof, _)", "(ChannelMsg::Eof | ChannelMsg::Close, _)"),
+
     // --- The peer's answer to a close of ours.
     once("server/encrypted.rs",
 "                if !self.common.is_established_channel(channel_num) {
                     return Ok(());
                 }
-                if let Some(ref mut enc) = self.common.encrypted {
-                    // Reply with",
+                if let Some(chan) = self.channels.get(&channel_num) {
+                    chan.peer_closed(",
 "                if !self.common.is_established_channel(channel_num) {
                     if self.common.encrypted.as_ref().is_some_and(|enc| !enc.channels.contains_key(&channel_num))
                         && let Some(chan) = self.channels.remove(&channel_num)
@@ -423,8 +498,8 @@ impl std::ops::Deref for ChannelRef {"),
                     }
                     return Ok(());
                 }
-                if let Some(ref mut enc) = self.common.encrypted {
-                    // Reply with"),
+                if let Some(chan) = self.channels.get(&channel_num) {
+                    chan.peer_closed("),
     once("client/encrypted.rs",
 "                if !self.common.is_established_channel(channel_num) {
                     return Ok(());

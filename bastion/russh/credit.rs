@@ -5,7 +5,7 @@
 //! (which gives the window back), the reading half (which takes) and the writing halves (which
 //! must not wait for the window of a channel that is gone).
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::{Notify, Semaphore};
@@ -17,8 +17,12 @@ pub(crate) struct Credit {
     taken: AtomicU32,
     /// The session to wake, and from how many bytes on it is worth a message to the peer.
     session: OnceLock<(Arc<Notify>, u32)>,
-    /// Never has a permit; closed when the channel is gone.
+    /// Never has a permit; closed when the peer has closed or the channel is gone.
     open: Semaphore,
+    /// The reading half is gone.
+    unread: AtomicBool,
+    /// A close of the peer that no reader can answer is answered once.
+    answered: AtomicBool,
 }
 
 impl Credit {
@@ -27,6 +31,8 @@ impl Credit {
             taken: AtomicU32::new(0),
             session: OnceLock::new(),
             open: Semaphore::new(0),
+            unread: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
         })
     }
 
@@ -66,7 +72,24 @@ impl Credit {
         self.open.is_closed()
     }
 
-    /// Completes when the channel is gone.
+    /// The reading half goes.
+    pub(crate) fn unread(&self) {
+        self.unread.store(true, Ordering::Release);
+        if self.is_closed()
+            && let Some((session, _)) = self.session.get()
+        {
+            session.notify_one();
+        }
+    }
+
+    /// Whether the session has to answer a close of the peer, because nobody else will; once.
+    pub(crate) fn answer(&self) -> bool {
+        self.is_closed()
+            && self.unread.load(Ordering::Acquire)
+            && !self.answered.swap(true, Ordering::AcqRel)
+    }
+
+    /// Completes when the peer has closed the channel, or it is gone.
     pub(crate) async fn closed(&self) {
         let _never_granted = self.open.acquire().await;
     }

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 /// For the last words to an operator or a target that may not be reading.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// How long a target may still take in what the operator sent before he left.
+/// How long a target may still take in what the operator sent before he left, and end.
 const GRACE: Duration = Duration::from_secs(5);
 
 const UNRECORDED: &str = "the session can no longer be recorded, so it has ended";
@@ -191,7 +191,13 @@ where
     said: Said,
 }
 
-/// Why a pump stops.
+/// The operator's stream to the program.
+enum Input {
+    Open,
+    Ended,
+}
+
+/// Why a message was not passed on.
 enum Stop {
     /// The side it writes to is gone.
     NotTaken,
@@ -220,11 +226,19 @@ where
     /// From the operator to the target. Ends when the operator has left.
     async fn upward(&self, mut operator: ChannelReadHalf) -> RelayEnd {
         let pump = async {
+            let mut input = Input::Open;
             while let Some(message) = operator.wait().await {
-                if matches!(message, ChannelMsg::Close) {
-                    break;
-                }
-                match self.message_of_operator(message).await {
+                let closed = matches!(message, ChannelMsg::Close);
+                let passed = if closed {
+                    self.operator_closed(&input).await
+                } else {
+                    if matches!(message, ChannelMsg::Eof) {
+                        input = Input::Ended;
+                    }
+                    self.message_of_operator(message).await
+                };
+                match passed {
+                    Ok(()) if closed => self.operator.disconnected().await,
                     Ok(()) => {}
                     // The target takes no more; what it sent before is still on its way down.
                     Err(Stop::NotTaken) => return pending().await,
@@ -233,15 +247,34 @@ where
             }
             RelayEnd::OperatorLeft
         };
-        // The pump may be waiting for the target with his close still queued behind.
-        let left = async {
-            self.operator.closed().await;
-            tokio::time::sleep(GRACE).await;
-            RelayEnd::OperatorLeft
-        };
         tokio::select! {
             end = pump => end,
-            end = left => end,
+            () = self.abandoned() => RelayEnd::OperatorLeft,
+        }
+    }
+
+    /// A client closes as soon as nothing more goes either way, and then waits for the exit status;
+    /// or it closes because its person has gone. Like sshd: the program's input and output end, and
+    /// what it makes of that is still told.
+    async fn operator_closed(&self, input: &Input) -> Result<(), Stop> {
+        if matches!(input, Input::Open) {
+            self.target.eof().await?;
+        }
+        if !self.said.eof.load(Ordering::Relaxed) {
+            self.target
+                .other_request(END_OF_WRITE.to_owned(), Bytes::new())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Completes when there is nobody left to wait for the target's end, or it has not come: also
+    /// where the pump does not see the close, because what was sent before waits for the target.
+    async fn abandoned(&self) {
+        self.operator.closed().await;
+        tokio::time::sleep(GRACE).await;
+        if self.said.eof.load(Ordering::Relaxed) {
+            self.operator.disconnected().await;
         }
     }
 
@@ -252,9 +285,8 @@ where
                 return RelayEnd::Finished;
             }
             match self.message_of_target(message).await {
-                Ok(()) => {}
-                // The operator left: `upward` says so, once the target has what he sent.
-                Err(Stop::NotTaken) => return pending().await,
+                // An operator who takes no more data may still be told of the end.
+                Ok(()) | Err(Stop::NotTaken) => {}
                 Err(Stop::Recording(failed)) => return RelayEnd::RecordingFailed(failed),
             }
         }
