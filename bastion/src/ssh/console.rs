@@ -3,6 +3,7 @@
 
 use super::session::Start;
 use russh::ChannelMsg;
+use std::collections::VecDeque;
 
 /// The longest line that is read.
 const LONGEST_LINE: usize = 2048;
@@ -10,6 +11,8 @@ const LONGEST_LINE: usize = 2048;
 /// A channel that the bastion itself speaks on.
 pub(crate) struct Console {
     start: Start,
+    /// What came after the line that was read last.
+    ahead: VecDeque<u8>,
 }
 
 impl Console {
@@ -20,11 +23,15 @@ impl Console {
             .channel_success(start.channel.id())
             .await
             .ok()?;
-        Some(Self { start })
+        Some(Self {
+            start,
+            ahead: VecDeque::new(),
+        })
     }
 
-    /// The channel back, for a session to go on with.
-    pub(crate) fn into_start(self) -> Start {
+    /// The channel back, for a session to go on with; with what was typed ahead.
+    pub(crate) fn into_start(mut self) -> Start {
+        self.start.typed_ahead = self.ahead.into();
         self.start
     }
 
@@ -81,32 +88,53 @@ impl Console {
     async fn read_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         loop {
-            let message = self.start.channel.wait().await?;
-            if matches!(message, ChannelMsg::Eof | ChannelMsg::Close) {
-                return None;
-            }
-            let ChannelMsg::Data { data } = message else {
-                continue;
-            };
-            for byte in data {
-                match byte {
-                    b'\r' | b'\n' => {
-                        self.write("\n").await;
-                        return Some(String::from_utf8_lossy(&line).trim().to_owned());
-                    }
-                    0x03 | 0x04 => {
-                        self.write("\n").await;
-                        return None;
-                    }
-                    0x7f | 0x08 if erase_last(&mut line) => self.write("\u{8} \u{8}").await,
-                    // Other control characters do nothing.
-                    0..0x20 | 0x7f => {}
-                    _ if line.len() < LONGEST_LINE => {
-                        line.push(byte);
-                        drop(self.start.channel.data_bytes(vec![byte]).await);
-                    }
-                    _ => {}
+            let byte = self.next_byte().await?;
+            match byte {
+                b'\r' | b'\n' => {
+                    self.write("\n").await;
+                    return Some(String::from_utf8_lossy(&line).trim().to_owned());
                 }
+                0x03 | 0x04 => {
+                    self.write("\n").await;
+                    return None;
+                }
+                0x7f | 0x08 => {
+                    if erase_last(&mut line) {
+                        self.write("\u{8} \u{8}").await;
+                    }
+                }
+                // Other control characters do nothing.
+                0..0x20 => {}
+                _ if line.len() < LONGEST_LINE => {
+                    line.push(byte);
+                    drop(self.start.channel.data_bytes(vec![byte]).await);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn next_byte(&mut self) -> Option<u8> {
+        loop {
+            if let Some(byte) = self.ahead.pop_front() {
+                return Some(byte);
+            }
+            match self.start.channel.wait().await? {
+                ChannelMsg::Data { data } => self.ahead.extend(data),
+                // The session that follows has the terminal as it is then.
+                ChannelMsg::WindowChange {
+                    col_width,
+                    row_height,
+                    pix_width,
+                    pix_height,
+                } => {
+                    if let Some(terminal) = &mut self.start.terminal {
+                        (terminal.cols, terminal.rows) = (col_width, row_height);
+                        (terminal.pix_width, terminal.pix_height) = (pix_width, pix_height);
+                    }
+                }
+                ChannelMsg::Eof | ChannelMsg::Close => return None,
+                _ => {}
             }
         }
     }

@@ -193,7 +193,10 @@ async fn interactive(front: &Front, proven: &Proven, start: Start) -> Option<(St
                 .await;
         }
         let question = "A number to connect, or: interventions, request TARGET, sessions, whoami, help, quit\r\n> ";
-        let typed = console.ask(question).await?;
+        let Some(typed) = console.ask(question).await else {
+            console.finish("", 0).await;
+            return None;
+        };
         match typed.trim() {
             "" => {}
             "quit" | "exit" | "q" => {

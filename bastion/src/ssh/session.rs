@@ -18,6 +18,7 @@ use access::grant::Operation;
 use access::second_factor::Proof;
 use access::session::FactorUse;
 use access::{Denial, Event, OperatorId, Permit, Session, SessionId, Time, Who};
+use bytes::Bytes;
 use recordings::{
     Answer, ChannelKind, JournalEvent, Manifest, Micros, RecipientKey, Recorder, SessionHeader,
     UtcMicros,
@@ -139,6 +140,8 @@ pub(crate) struct Start {
     pub(crate) terminal: Option<Terminal>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) run: Run,
+    /// What was typed in the menu behind the choice that led here; the target's to read.
+    pub(crate) typed_ahead: Vec<u8>,
 }
 
 /// Decides, records, opens. The order is an invariant.
@@ -487,6 +490,14 @@ impl Live {
         };
         if handle.channel_success(id).await.is_err() {
             return;
+        }
+        if !start.typed_ahead.is_empty() {
+            let typed = Bytes::from(start.typed_ahead);
+            let recorded = self.recorder.input(self.now(), number, typed.clone());
+            // Either failure ends the relay as soon as it starts.
+            if recorded.await.is_ok() {
+                drop(target.write.data_bytes(typed).await);
+            }
         }
         let (orders, inbox) = mpsc::channel(4);
         self.channels().insert(number, Running { orders, terminal });
