@@ -46,7 +46,7 @@ pub(crate) struct Connection {
     source: IpAddr,
     pub(crate) proven: OnceLock<Proven>,
     /// Opened by the first channel that needs it; one per connection.
-    live: Mutex<Option<Arc<Live>>>,
+    live: Mutex<Slot>,
     /// Somebody is logged in.
     pub(crate) logged_in: Notify,
     /// The connection has to end.
@@ -60,7 +60,7 @@ impl Connection {
             front,
             source,
             proven: OnceLock::new(),
-            live: Mutex::new(None),
+            live: Mutex::new(Slot::Empty),
             logged_in: Notify::new(),
             end: Notify::new(),
             refusals: AtomicU32::new(0),
@@ -69,15 +69,18 @@ impl Connection {
 
     /// Ends the session of this connection, if it had one. Called when the connection is gone.
     pub(crate) async fn finish(&self) {
-        let live = self.live.lock().await.take();
-        if let Some(live) = live {
+        let was = std::mem::replace(&mut *self.live.lock().await, Slot::Gone);
+        if let Slot::Live(live) = was {
             live.end(&self.front).await;
         }
     }
 
     /// The session of this connection, if it has one.
     pub(crate) async fn live(&self) -> Option<Arc<Live>> {
-        self.live.lock().await.clone()
+        match &*self.live.lock().await {
+            Slot::Live(live) => Some(Arc::clone(live)),
+            Slot::Empty | Slot::Gone => None,
+        }
     }
 
     /// Writes down a refused request; too many of them end the connection.
@@ -108,6 +111,14 @@ impl Connection {
         }
         session::append(&self.front, event).await;
     }
+}
+
+/// The session of a connection. A channel that asks for one after the connection is gone opens
+/// none: nobody would end it.
+enum Slot {
+    Empty,
+    Live(Arc<Live>),
+    Gone,
 }
 
 /// How far a connection has come.
@@ -320,6 +331,7 @@ impl Handler {
             terminal,
             env,
             run,
+            typed_ahead: Vec::new(),
         };
         let (connection, wanted) = (Arc::clone(&self.connection), login.wanted.clone());
         tokio::spawn(async move { run_channel(connection, wanted, start).await });
@@ -348,23 +360,18 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
     };
     // Held while it opens: a second channel of the connection waits and joins.
     let mut slot = connection.live.lock().await;
-    let joined = slot.clone();
-    let opened = match joined {
-        Some(live) => Ok(live),
-        None => {
-            session::open(
-                front,
-                proven,
-                &destination,
-                start.run.operation(),
-                &motive(&start),
-            )
-            .await
+    let opened = match &*slot {
+        Slot::Live(live) => Ok(Arc::clone(live)),
+        Slot::Gone => return,
+        Slot::Empty => {
+            let (operation, motive) = (start.run.operation(), motive(&start));
+            session::open(front, proven, &destination, operation, &motive).await
         }
     };
     match opened {
         Ok(live) => {
-            if slot.replace(Arc::clone(&live)).is_none() {
+            if let Slot::Empty = *slot {
+                *slot = Slot::Live(Arc::clone(&live));
                 watch_over(&connection, &live);
             }
             drop(slot);
