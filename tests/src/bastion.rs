@@ -25,7 +25,7 @@ pub const TARGET: &str = "db1.chu-exemple";
 #[derive(Clone)]
 pub struct Options {
     pub operators: u32,
-    /// An approved intervention whose window is open, for every operator but the last.
+    /// An approved intervention whose window is open, for every operator.
     pub open_intervention: bool,
     /// For tests that log in often; `None` asks for the second factor every time.
     pub reuse_second_factor: Option<&'static str>,
@@ -211,12 +211,15 @@ impl Bastion {
     /// Runs the binary's command line on this bastion's state, as an administrator would.
     #[must_use]
     pub fn admin(&self, arguments: &[&str]) -> Ran {
+        let config = self.dir.path().join("admin.toml");
+        let text = format!(
+            "state = '{}'\ndatabase = '{}'\n",
+            self.state().display(),
+            self.ready.database
+        );
+        fs::write(&config, text).unwrap();
         let mut command = Command::new(binary());
-        command
-            .args(arguments)
-            .arg("--state")
-            .arg(self.state())
-            .args(["--database", &self.ready.database]);
+        command.args(arguments).arg("--config").arg(&config);
         run(command, b"", Duration::from_secs(60))
     }
 
@@ -293,7 +296,7 @@ impl Bastion {
     /// The journal of a session, opened as whoever may read it does.
     #[must_use]
     pub fn journal(&self, session: &Session) -> Vec<Value> {
-        let text = fs::read_to_string(self.exported(session).path().join("journal.jsonl")).unwrap();
+        let text = fs::read_to_string(self.exported(session).file("journal.jsonl")).unwrap();
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
@@ -302,25 +305,26 @@ impl Bastion {
     /// One cast of a session, as a plain file.
     #[must_use]
     pub fn cast(&self, session: &Session, channel: u32) -> String {
-        let path = format!("channel-{channel}.cast");
-        fs::read_to_string(self.exported(session).path().join(path)).unwrap()
+        let name = format!("channel-{channel}.cast");
+        fs::read_to_string(self.exported(session).file(&name)).unwrap()
     }
 
     /// A directory with the journal and the casts of a session, opened.
     #[must_use]
-    pub fn exported(&self, session: &Session) -> TempDir {
+    pub fn exported(&self, session: &Session) -> Exported {
         let directory = tempfile::tempdir_in(self.dir.path()).unwrap();
-        let path = directory.path().to_str().unwrap().to_owned();
+        let path = directory.path().join("opened");
         let arguments = [
             "recording",
             "export",
             session.id.as_str(),
-            &path,
+            "-o",
+            path.to_str().unwrap(),
             "--purpose",
             "looked at by a test",
         ];
         let _ = self.admin(&arguments).ok();
-        directory
+        Exported { directory }
     }
 
     /// What the bastion has logged.
@@ -349,6 +353,13 @@ impl Bastion {
         self.child.wait().unwrap();
     }
 
+    /// Starts it again with one operator more, whom no intervention names.
+    pub fn restart_with_one_more_operator(&mut self) {
+        self.stop();
+        self.options.operators += 1;
+        self.restart();
+    }
+
     /// SIGTERM, and waits for the clean end.
     pub fn stop(&mut self) {
         signal(self.child.id(), "TERM");
@@ -359,6 +370,8 @@ impl Bastion {
 
     /// Starts it again on the same state.
     pub fn restart(&mut self) {
+        // What was open before is open still.
+        self.options.open_intervention = false;
         let (child, ready) = launch(&self.dir, &self.sshd, &self.options, self.ports);
         self.child = child;
         self.ready = ready;
@@ -403,6 +416,19 @@ impl Bastion {
             let _ = self.bare(&operator.login).run("whoami").ok();
             self.reused.lock().unwrap().push(operator.login.clone());
         }
+    }
+}
+
+/// The plain files of one recording; gone when dropped.
+pub struct Exported {
+    directory: TempDir,
+}
+
+impl Exported {
+    /// `journal.jsonl` or `channel-N.cast`.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join("opened").join(name)
     }
 }
 

@@ -36,7 +36,7 @@ impl Sshd {
                  StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n\
                  KbdInteractiveAuthentication no\nPubkeyAuthentication yes\n\
                  AuthorizedKeysFile none\nTrustedUserCAKeys {}\nAcceptEnv LANG LC_*\n\
-                 MaxStartups 200\nMaxSessions 200\nUseDNS no\nPrintMotd no\nLogLevel VERBOSE\n\
+                 ExposeAuthInfo yes\nMaxStartups 200\nMaxSessions 200\nUseDNS no\nPrintMotd no\nLogLevel VERBOSE\n\
                  Subsystem sftp internal-sftp\n",
                 key.display(),
                 user_ca.display()

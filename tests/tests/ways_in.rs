@@ -75,7 +75,7 @@ fn an_unknown_operator_and_a_wrong_key_are_refused_alike() {
             .filter(|entry| entry.to_string().contains(name))
             .count()
     };
-    let before = entries("operator2");
+    let before = entries("\"bob\"");
     let attempt = |user: &str| {
         let ssh = bastion
             .ssh_as("alice", user)
@@ -89,9 +89,9 @@ fn an_unknown_operator_and_a_wrong_key_are_refused_alike() {
     };
     let target = format!("{}+{TARGET}", bastion.account);
     let (known, known_took) = attempt(&format!("bob+{target}"));
-    let (unknown, unknown_took) = attempt(&format!("nobody+{target}"));
+    let (unknown, unknown_took) = attempt(&format!("ghost+{target}"));
     let (nonsense, _) = attempt("Not A Name");
-    let (bare, _) = attempt("nobody");
+    let (bare, _) = attempt("ghost");
     let said = |ran: &e2e::Ran| ran.stderr.replace(char::is_whitespace, "");
     let (known_said, unknown_said) = (said(&known), said(&unknown));
     assert!(
@@ -100,7 +100,7 @@ fn an_unknown_operator_and_a_wrong_key_are_refused_alike() {
     );
     assert_eq!(
         known_said.replace("bob+", "X+"),
-        unknown_said.replace("nobody+", "X+")
+        unknown_said.replace("ghost+", "X+")
     );
     assert!(
         said(&nonsense).ends_with("Permissiondenied(publickey)."),
@@ -117,8 +117,8 @@ fn an_unknown_operator_and_a_wrong_key_are_refused_alike() {
         "{known_took:?} {unknown_took:?}"
     );
     // Nobody has proven anything, so nothing is written, however often it is tried.
-    assert_eq!(entries("nobody"), 0);
-    assert_eq!(entries("operator2"), before);
+    assert_eq!(entries("ghost"), 0);
+    assert_eq!(entries("\"bob\""), before);
 }
 
 #[test]
@@ -142,11 +142,17 @@ fn an_unknown_target_and_an_unknown_account_are_refused() {
 
 #[test]
 fn an_operator_whom_the_intervention_does_not_name_is_refused() {
-    let bastion = bastion();
-    let ran = bastion.ssh("operator10").run("true");
+    let mut bastion = Bastion::start(Options {
+        operators: 2,
+        ..Options::default()
+    });
+    bastion.restart_with_one_more_operator();
+    let ran = bastion.ssh("operator3").run("true");
     ran.refused_with("operator_not_in_intervention");
     assert_eq!(ran.status, Some(255), "{ran:?}");
-    assert!(bastion.sessions("operator10").is_empty());
+    assert!(ran.stderr.contains("Next: "), "{ran:?}");
+    assert!(bastion.sessions("operator3").is_empty());
+    assert!(bastion.sshd.accepted().is_empty());
 }
 
 #[test]
@@ -190,14 +196,17 @@ fn two_channels_of_one_connection_are_one_session_with_two_casts() {
     first.arg("echo first");
     assert_eq!(run(first, b"", Duration::from_secs(20)).ok(), "first\n");
     let mut second = shared.command(&["-tt"]);
-    second.arg("echo second");
-    assert_eq!(run(second, b"", Duration::from_secs(20)).ok(), "second\r\n");
+    second.arg("tty && echo second");
+    let second = run(second, b"", Duration::from_secs(20)).ok();
+    assert!(
+        second.contains("/dev/pts/") && second.contains("second"),
+        "{second}"
+    );
     drop(shared);
     let session = bastion.ended_session("two-channels");
     assert_eq!(bastion.sessions("operator5").len(), 1);
     let exported = bastion.exported(&session);
-    let casts =
-        |number| std::fs::read_to_string(exported.path().join(format!("channel-{number}.cast")));
+    let casts = |number| std::fs::read_to_string(exported.file(&format!("channel-{number}.cast")));
     assert!(casts(0).unwrap().contains("first"));
     assert!(casts(1).unwrap().contains("second"));
     assert!(casts(2).is_err(), "and no third");
@@ -307,7 +316,7 @@ fn the_menu_leads_to_the_target() {
         .bare("operator9")
         .option("-tt")
         .motive("by-the-menu")
-        .run_with_input(&[], b"whoami\r1\recho reached-$((20+3)); exit 4\n");
+        .run_with_input(&[], b"whoami\r1\recho reached-$((20+3)); exit 4\r");
     assert!(menu.stdout.contains("operator9 from 127.0.0.1"), "{menu:?}");
     assert!(menu.stdout.contains(&format!("@{TARGET}")), "{menu:?}");
     assert!(menu.stdout.contains("reached-23"), "{menu:?}");
@@ -321,6 +330,11 @@ fn the_menu_leads_to_the_target() {
         .run_with_input(&[], b"7\r$(id)\rquit\r");
     assert_eq!(left.status, Some(0), "{left:?}");
     assert!(!left.stdout.contains("uid="), "{left:?}");
+    let gone = bastion
+        .bare("operator9")
+        .option("-tt")
+        .run_with_input(&[], b"whoami\r\x04");
+    assert_eq!(gone.status, Some(0), "Ctrl-D leaves: {gone:?}");
     let without = bastion.bare("operator9").run_with_input(&[], b"");
     assert_eq!(without.status, Some(2), "no terminal, no menu: {without:?}");
     assert!(without.stderr.contains("help"), "{without:?}");
