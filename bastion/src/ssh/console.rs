@@ -98,13 +98,9 @@ impl Console {
                     self.write("\n").await;
                     return None;
                 }
-                0x7f | 0x08 => {
-                    if erase_last(&mut line) {
-                        self.write("\u{8} \u{8}").await;
-                    }
-                }
+                0x7f | 0x08 if erase_last(&mut line) => self.write("\u{8} \u{8}").await,
                 // Other control characters do nothing.
-                0..0x20 => {}
+                0..0x20 | 0x7f => {}
                 _ if line.len() < LONGEST_LINE => {
                     line.push(byte);
                     drop(self.start.channel.data_bytes(vec![byte]).await);
@@ -114,6 +110,10 @@ impl Console {
         }
     }
 
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "what is no input, size or end is nothing to a line"
+    )]
     async fn next_byte(&mut self) -> Option<u8> {
         loop {
             if let Some(byte) = self.ahead.pop_front() {
