@@ -1,0 +1,409 @@
+//! What ends a session from outside, how soon, and what everybody is told: the operator in his
+//! terminal, the program on the target, the trace.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests say so by failing"
+)]
+
+use access::intervention::InterventionState;
+use access::session::SessionState;
+use access::{InterventionId, Operator, OperatorId, Who};
+use e2e::bastion::signal;
+use e2e::{Bastion, Options, Ran, eventually, now, time};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout};
+use std::time::{Duration, Instant};
+
+/// A revocation reaches a session within this.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_session_ends_with_its_window() {
+    let bastion = Bastion::start(Options::logged_in_already().with("--window", "15s"));
+    let terminal = Going::on(&bastion, "alice", "in-a-window", Where::Terminal);
+    let command = Going::on(&bastion, "bob", "in-a-window-too", Where::Command);
+    let ends_at = bastion.session("in-a-window").ends_at;
+    let (terminal, command) = (terminal.wait(), command.wait());
+    assert!(time() >= ends_at, "not before");
+    assert!(
+        time().since(ends_at) < Duration::from_secs(5),
+        "and not long after"
+    );
+    for ended in [&terminal, &command] {
+        ended.says("the time of this session ended at");
+        assert_eq!(ended.ran.status, Some(255), "{:?}", ended.ran);
+    }
+    assert!(terminal.was_hung_up());
+    ended_because(&bastion, "in-a-window", "the time of this session ended at");
+    let cast = bastion.cast(&bastion.session("in-a-window"), 0);
+    assert!(cast.contains("the time of this session ended at"), "{cast}");
+    bastion
+        .ssh("alice")
+        .run("true")
+        .refused_with("intervention_over");
+    eventually("the intervention is closed", Duration::from_secs(5), || {
+        !bastion.events("intervention.closed").is_empty()
+    });
+}
+
+#[test]
+fn a_session_ends_when_the_customer_revokes() {
+    let bastion = Bastion::start(Options::logged_in_already());
+    let terminal = Going::on(&bastion, "alice", "revoked", Where::Terminal);
+    let command = Going::on(&bastion, "bob", "revoked-too", Where::Command);
+    let revoked = now();
+    bastion.rows(|store| async move {
+        let id = first_intervention(&store).await;
+        let contact = store.contacts().await.unwrap().remove(0);
+        let intervention = store.intervention(&id).await.unwrap().unwrap();
+        let changed = intervention
+            .revoke_by_contact(&contact, "not now", time())
+            .unwrap();
+        store.save(changed).await.unwrap();
+    });
+    for going in [terminal, command] {
+        let ended = going.wait();
+        assert!(ended.at.duration_since(revoked) < AT_ONCE);
+        ended.says("Refused (intervention_revoked)");
+        assert_eq!(ended.ran.status, Some(255), "{:?}", ended.ran);
+        assert!(ended.was_hung_up());
+    }
+    ended_because(&bastion, "revoked", "intervention_revoked");
+    bastion
+        .ssh("alice")
+        .run("true")
+        .refused_with("intervention_revoked");
+}
+
+#[test]
+fn a_session_ends_when_security_revokes() {
+    let bastion = Bastion::start(Options::logged_in_already());
+    let going = Going::on(&bastion, "alice", "revoked-by-security", Where::Command);
+    let revoked = now();
+    bastion.rows(|store| async move {
+        let id = first_intervention(&store).await;
+        let security: Operator = store
+            .operators()
+            .await
+            .unwrap()
+            .into_iter()
+            .find(|operator| operator.may(access::operator::Role::Security).is_ok())
+            .unwrap();
+        let intervention = store.intervention(&id).await.unwrap().unwrap();
+        let changed = intervention
+            .revoke_by_security(&security, "an alert", time())
+            .unwrap();
+        let saved = store.save(changed).await.unwrap();
+        assert!(matches!(saved.state, InterventionState::Revoked { .. }));
+    });
+    let ended = going.wait();
+    assert!(ended.at.duration_since(revoked) < AT_ONCE);
+    ended.says("Refused (intervention_revoked)");
+    ended_because(&bastion, "revoked-by-security", "intervention_revoked");
+}
+
+#[test]
+fn a_session_ends_when_the_person_the_right_or_the_company_does() {
+    let bastion = Bastion::start(Options {
+        operators: 5,
+        ..Options::logged_in_already()
+    });
+    let suspended = Going::on(&bastion, "alice", "suspended", Where::Terminal);
+    let withdrawn = Going::on(&bastion, "bob", "withdrawn", Where::Command);
+    let mut untouched = Going::on(&bastion, "operator3", "untouched", Where::Command);
+    let at = now();
+    apply(
+        &bastion,
+        &declared(&bastion, "alice", "state = \"suspended\""),
+    );
+    let ended = suspended.wait();
+    assert!(ended.at.duration_since(at) < AT_ONCE);
+    ended.says("Refused (operator_suspended)");
+    ended_because(&bastion, "suspended", "operator_suspended");
+
+    let at = now();
+    bastion.rows(|store| async move {
+        let filter = store::GrantFilter {
+            operator: Some(OperatorId::parse("bob").unwrap()),
+            limit: 10,
+            ..store::GrantFilter::default()
+        };
+        let grant = store.grants(filter).await.unwrap().remove(0);
+        let by = Who::CommandLine("test".to_owned());
+        store
+            .save(grant.withdraw("no longer needed", by, time()).unwrap())
+            .await
+            .unwrap();
+    });
+    let ended = withdrawn.wait();
+    assert!(ended.at.duration_since(at) < AT_ONCE);
+    ended.says("Refused (grant_withdrawn)");
+    ended_because(&bastion, "withdrawn", "grant_withdrawn");
+
+    untouched.still_runs();
+    let actor = bastion.rows(|store| async move { store.actors().await.unwrap().remove(0) });
+    let kind = serde_json::to_value(actor.kind).unwrap();
+    let at = now();
+    apply(
+        &bastion,
+        &format!(
+            "[actors.{}]\nname = '''{}'''\nkind = {kind}\nstate = \"suspended\"\n",
+            actor.id, actor.name
+        ),
+    );
+    let ended = untouched.wait();
+    assert!(ended.at.duration_since(at) < AT_ONCE);
+    ended.says("Refused (actor_suspended)");
+    for operator in ["alice", "bob", "operator3"] {
+        assert_eq!(bastion.ssh(operator).run("true").status, Some(255));
+    }
+    bastion
+        .ssh("operator4")
+        .run("true")
+        .refused_with("actor_suspended");
+}
+
+#[test]
+fn a_silent_session_ends_and_one_that_says_something_does_not() {
+    let bastion = Bastion::start(Options::logged_in_already().with("--idle-limit", "4s"));
+    let mut busy = Going::on(&bastion, "alice", "busy", Where::Command);
+    let silent = bastion.ssh("bob").motive("silent").spawn(&["sleep 300"]);
+    let started = now();
+    let ran = Ran::from(silent.wait_with_output().unwrap());
+    assert!(started.elapsed() > Duration::from_secs(4));
+    assert!(started.elapsed() < Duration::from_secs(15));
+    assert!(ran.stderr.contains("nothing happened for"), "{ran:?}");
+    assert!(!ran.stderr.contains("for 0 minutes"), "{ran:?}");
+    assert_eq!(ran.status, Some(255));
+    ended_because(&bastion, "silent", "nothing happened for");
+    busy.still_runs();
+    assert_eq!(bastion.session("busy").state, SessionState::Live);
+}
+
+#[test]
+fn no_session_is_longer_than_a_session_may_be() {
+    let bastion = Bastion::start(Options::logged_in_already().with("--session-limit", "6s"));
+    let going = Going::on(&bastion, "alice", "too-long", Where::Command);
+    let session = bastion.session("too-long");
+    assert_eq!(
+        session.ends_at.since(session.started_at),
+        Duration::from_secs(6)
+    );
+    let ended = going.wait();
+    ended.says("the time of this session ended at");
+    ended_because(&bastion, "too-long", "the time of this session ended at");
+    // The intervention is still open: one may come again.
+    assert_eq!(bastion.ssh("alice").run("echo again").ok(), "again\n");
+}
+
+#[test]
+fn a_bastion_that_is_stopped_ends_its_sessions_and_seals_them() {
+    let mut bastion = Bastion::start(Options::logged_in_already());
+    let terminal = Going::on(&bastion, "alice", "stopped", Where::Terminal);
+    let command = Going::on(&bastion, "bob", "stopped-too", Where::Command);
+    bastion.stop();
+    for going in [terminal, command] {
+        let ended = going.wait();
+        ended.says("the bastion is being stopped");
+        assert_eq!(ended.ran.status, Some(255), "{:?}", ended.ran);
+        assert!(ended.was_hung_up());
+    }
+    // Nothing runs any more: what is read now is what was left.
+    ended_because(&bastion, "stopped", "the bastion is being stopped");
+    ended_because(&bastion, "stopped-too", "the bastion is being stopped");
+    let _ = bastion
+        .admin(&["recording", "verify", "--all", "--deep"])
+        .ok();
+    let _ = bastion.admin(&["audit", "verify"]).ok();
+    bastion.restart();
+    assert!(
+        bastion.events("session.interrupted").is_empty(),
+        "nothing was left open"
+    );
+    assert_eq!(bastion.ssh("alice").run("echo again").ok(), "again\n");
+}
+
+async fn first_intervention(store: &store::Store) -> InterventionId {
+    let filter = store::InterventionFilter {
+        limit: 1,
+        ..store::InterventionFilter::default()
+    };
+    store.interventions(filter).await.unwrap().remove(0).id
+}
+
+/// The row says so, and the journal.
+fn ended_because(bastion: &Bastion, motive: &str, sentence: &str) {
+    let session = bastion.ended_session(motive);
+    let SessionState::Ended { reason, .. } = &session.state else {
+        panic!("{session:?}");
+    };
+    assert!(reason.contains(sentence), "{reason}");
+    let journal = bastion.journal(&session);
+    let last = journal.last().unwrap();
+    assert_eq!(last["event"], "session_ended");
+    assert!(
+        last["reason"].as_str().unwrap().contains(sentence),
+        "{last}"
+    );
+    assert!(
+        journal.iter().any(|line| line["event"] == "cut"),
+        "{journal:?}"
+    );
+    let entries = bastion.events("session.ended");
+    let entry = entries
+        .iter()
+        .find(|entry| entry["session"] == session.id.as_str())
+        .unwrap();
+    assert_eq!(entry["who"]["kind"], "bastion");
+}
+
+fn apply(bastion: &Bastion, text: &str) {
+    let file = bastion.dir.path().join("declared.toml");
+    fs::write(&file, text).unwrap();
+    let _ = bastion.admin(&["apply", file.to_str().unwrap()]).ok();
+}
+
+/// What is declared of an operator already, with one more line.
+fn declared(bastion: &Bastion, login: &str, more: &str) -> String {
+    let id = OperatorId::parse(login).unwrap();
+    let operator = bastion.rows(|store| async move { store.operator(&id).await.unwrap().unwrap() });
+    let details = operator.details;
+    format!(
+        "[operators.{login}]\nname = '''{}'''\nemail = '''{}'''\nactor = '''{}'''\nroles = {}\n         keys = ['''{}''']\nlanguage = {}\n{more}\n",
+        details.name,
+        details.email,
+        details.actor,
+        serde_json::to_string(&details.roles).unwrap(),
+        details.keys[0],
+        serde_json::to_string(&details.language).unwrap(),
+    )
+}
+
+enum Where {
+    Terminal,
+    Command,
+}
+
+/// A program that goes on until it is ended, and notes when it is hung up.
+struct Going {
+    client: Child,
+    output: BufReader<ChildStdout>,
+    pid: u32,
+    hung_up: PathBuf,
+}
+
+/// How it ended.
+struct Ended {
+    ran: Ran,
+    at: Instant,
+    pid: u32,
+    hung_up: PathBuf,
+}
+
+impl Going {
+    fn on(bastion: &Bastion, login: &str, motive: &str, place: Where) -> Self {
+        let hung_up = bastion.dir.path().join(format!("hung-up-{motive}"));
+        let program = format!(
+            "trap 'echo > {}; exit' HUP; echo $$; while :; do echo going on; sleep 0.3; done",
+            hung_up.display()
+        );
+        let ssh = bastion.ssh(login).motive(motive);
+        let ssh = match place {
+            Where::Terminal => ssh.option("-tt"),
+            Where::Command => ssh,
+        };
+        let mut client = ssh.spawn(&[&program]);
+        let mut output = BufReader::new(client.stdout.take().unwrap());
+        let mut pid = String::new();
+        output.read_line(&mut pid).unwrap();
+        let Ok(pid) = pid.trim().parse() else {
+            let mut error = String::new();
+            client
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut error)
+                .unwrap();
+            panic!("no program: {pid:?} {error}");
+        };
+        Self {
+            client,
+            output,
+            pid,
+            hung_up,
+        }
+    }
+
+    fn still_runs(&mut self) {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "going on");
+        assert!(self.client.try_wait().unwrap().is_none());
+    }
+
+    fn wait(mut self) -> Ended {
+        let mut stdout = String::new();
+        self.output.read_to_string(&mut stdout).unwrap();
+        let mut stderr = String::new();
+        self.client
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .unwrap();
+        let status = self.client.wait().unwrap().code();
+        Ended {
+            at: now(),
+            ran: Ran {
+                status,
+                stdout,
+                stderr,
+            },
+            pid: self.pid,
+            hung_up: self.hung_up.clone(),
+        }
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        if matches!(self.client.try_wait(), Ok(None)) {
+            self.client.kill().ok();
+            self.client.wait().ok();
+        }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // What the bastion did not end does not outlive its test.
+        signal(self.pid, "KILL");
+    }
+}
+
+impl Ended {
+    fn says(&self, sentence: &str) {
+        let ran = &self.ran;
+        assert!(
+            ran.stderr.contains(sentence) || ran.stdout.contains(sentence),
+            "{ran:?}"
+        );
+    }
+
+    /// The program on the target was told and has gone.
+    fn was_hung_up(&self) -> bool {
+        let process = PathBuf::from(format!("/proc/{}", self.pid));
+        eventually(
+            "the program on the target ends",
+            Duration::from_secs(5),
+            || !process.exists(),
+        );
+        self.hung_up.exists()
+    }
+}
