@@ -10,7 +10,8 @@
 //! 3. A server answers the close of a client when its channel's reader closes, not at once. Until
 //!    then it can still say how the program ended: OpenSSH's client closes once both streams have
 //!    ended and waits for the exit status, which as published is lost when it comes a moment later.
-//! 4. A channel that we closed first is forgotten, and its reader told, when the peer closes too.
+//! 4. A channel that we closed first is forgotten when the peer closes too, and its reader and the
+//!    handler are told.
 //! 5. A request that the library does not know reaches the channel, and can be sent:
 //!    `eow@openssh.com` (without it `ssh host yes | head -1` does not end) and `break`.
 
@@ -495,6 +496,7 @@ impl std::ops::Deref for ChannelRef {"),
                         && let Some(chan) = self.channels.remove(&channel_num)
                     {
                         let _ = chan.send(ChannelMsg::Close).await;
+                        return handler.channel_close(channel_num, self).await;
                     }
                     return Ok(());
                 }
@@ -511,6 +513,7 @@ impl std::ops::Deref for ChannelRef {"),
                         && let Some(chan) = self.channels.remove(&channel_num)
                     {
                         let _ = chan.send(ChannelMsg::Close).await;
+                        return client.channel_close(channel_num, self).await;
                     }
                     return Ok(());
                 }
