@@ -43,6 +43,11 @@ const WINDOW: u32 = 2 * 1024 * 1024;
 /// connection's own task never waits on one channel's reader.
 const CHANNEL_QUEUE: usize = 200_000;
 
+/// What the bastion calls itself, on both sides. OpenSSH says that nobody reads a program's output
+/// any more (`eow@openssh.com`) only to a peer whose name begins so; without it `ssh … yes | head`
+/// never ends.
+const SSH_ID: &str = "SSH-2.0-OpenSSH_Bastion";
+
 /// What every connection shares.
 pub(crate) struct Front {
     pub(crate) store: Store,
@@ -51,6 +56,7 @@ pub(crate) struct Front {
     pub(crate) keys: Arc<SshKeys>,
     pub(crate) live: LiveSessions,
     pub(crate) reuse: Reuse,
+    pub(crate) turns: Turns,
 }
 
 impl Front {
@@ -68,6 +74,7 @@ impl Front {
             keys,
             live: LiveSessions::default(),
             reuse: Reuse::default(),
+            turns: Turns::default(),
         })
     }
 }
@@ -96,6 +103,19 @@ impl LiveSessions {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
         // The map is whole after every operation, also one that panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whose code is being looked at, for one at a time of each operator.
+#[derive(Default)]
+pub(crate) struct Turns(Mutex<HashMap<OperatorId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    /// The turn of this operator, to be held while his code is looked at.
+    pub(crate) fn of(&self, operator: &OperatorId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(operator.clone()).or_default())
     }
 }
 

@@ -151,10 +151,10 @@ fn time_is_up(front: &Front, live: &Live, now: Time) -> Option<String> {
         .unwrap_or(i64::MAX)
         .saturating_mul(1_000_000);
     if live.idle_micros() >= limit {
-        return Some(format!(
-            "nothing happened for {} minutes",
-            front.config.ssh.idle_limit_s / 60
-        ));
+        return Some(match front.config.ssh.idle_limit_s {
+            seconds @ 0..60 => format!("nothing happened for {seconds} seconds"),
+            seconds => format!("nothing happened for {} minutes", seconds / 60),
+        });
     }
     None
 }

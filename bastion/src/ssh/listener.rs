@@ -2,7 +2,7 @@
 //! address, a deadline for the login whatever is sent, and not one row written.
 
 use super::handler::{Connection, Handler};
-use super::{CHANNEL_QUEUE, Front, WINDOW, preferred};
+use super::{CHANNEL_QUEUE, Front, SSH_ID, WINDOW, preferred};
 use anyhow::{Context as _, Result};
 use russh::server::{Config, run_stream};
 use russh::{MethodKind, MethodSet, SshId};
@@ -157,7 +157,7 @@ async fn end(
 
 fn server_config(front: &Front) -> Config {
     Config {
-        server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Bastion")),
+        server_id: SshId::Standard(Cow::Borrowed(SSH_ID)),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
         auth_rejection_time: Duration::from_millis(300),
         auth_rejection_time_initial: Some(Duration::ZERO),

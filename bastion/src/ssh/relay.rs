@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use recordings::{JournalEvent, Micros, Recorder, RecordingFailed, Side, Stream};
-use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
@@ -507,7 +507,13 @@ where
             drop(timeout(FAREWELL, farewell).await);
             drop(timeout(FAREWELL, self.operator.close()).await);
         };
-        let close_target = async { drop(timeout(FAREWELL, self.target.close()).await) };
+        let close_target = async {
+            if let RelayEnd::Cut(_) | RelayEnd::RecordingFailed(_) = end {
+                // A program without a terminal is not hung up by a close, and would go on.
+                drop(timeout(FAREWELL, self.target.signal(Sig::HUP)).await);
+            }
+            drop(timeout(FAREWELL, self.target.close()).await);
+        };
         tokio::join!(close_operator, close_target);
     }
 

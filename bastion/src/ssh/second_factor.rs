@@ -97,12 +97,16 @@ impl Challenge {
             return Answer::Failed;
         }
         let typed = typed.trim();
-        let proven = if typed.is_empty() {
-            self.take_confirmation(front).await
-        } else {
-            self.check_code(front, typed).await
-        };
-        match proven {
+        if !typed.is_empty() {
+            return self.code_in_turn(front, typed).await;
+        }
+        let confirmed = self.take_confirmation(front).await;
+        self.conclude(front, confirmed).await
+    }
+
+    /// Resets or raises the counts of failures.
+    async fn conclude(&self, front: &Front, checked: Checked) -> Answer {
+        match checked {
             Checked::Proven(proof) => {
                 for key in self.lockout_keys() {
                     if let Err(error) = front.store.count_success(&key).await {
@@ -119,6 +123,18 @@ impl Challenge {
             }
             Checked::Unavailable => Answer::Failed,
         }
+    }
+
+    /// Guesses of one operator are looked at one after the other: those sent at the same instant
+    /// would all pass a lock that the first of them ought to close.
+    async fn code_in_turn(&self, front: &Front, typed: &str) -> Answer {
+        let turn = front.turns.of(&self.operator);
+        let _turn = turn.lock().await;
+        if is_locked(front, &self.operator, self.source).await {
+            return Answer::Failed;
+        }
+        let checked = self.check_code(front, typed).await;
+        self.conclude(front, checked).await
     }
 
     async fn check_code(&self, front: &Front, typed: &str) -> Checked {

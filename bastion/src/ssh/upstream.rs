@@ -8,7 +8,7 @@ use russh::client;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey, PublicKeyOrCertificate};
-use russh::{Channel, Preferred};
+use russh::{Channel, Preferred, SshId};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -222,6 +222,7 @@ fn credential(
 
 fn config(pinned: &[PublicKey]) -> client::Config {
     client::Config {
+        client_id: SshId::Standard(Cow::Borrowed(super::SSH_ID)),
         window_size: super::WINDOW,
         channel_buffer_size: super::CHANNEL_QUEUE,
         inactivity_timeout: None,
