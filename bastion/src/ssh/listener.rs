@@ -60,9 +60,7 @@ pub(crate) async fn run(
     }
     drop(listener);
     info!(connections = connections.len(), "stopping");
-    for live in front.live.all() {
-        tokio::spawn(async move { live.cut("the bastion is being stopped").await });
-    }
+    // Each cuts its own session.
     while connections.join_next().await.is_some() {}
     Ok(())
 }

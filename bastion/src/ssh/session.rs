@@ -365,6 +365,9 @@ impl Live {
             })
             .is_err()
         {
+            // Whoever cut first is saying so; his words come before the end of the connection.
+            self.wait_for_channels(LAST_WORDS).await;
+            tokio::time::sleep(TIME_TO_SHOW).await;
             return;
         }
         info!(session.id = %self.id, reason = sentence, "session cut");
