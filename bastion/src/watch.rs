@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
+/// Where checkpoints are also written, beside the database.
+pub(crate) const CHECKPOINTS: &str = "checkpoints.log";
 const TICK: Duration = Duration::from_millis(250);
 /// A session whose facts could not be read for this long ends: a revocation must reach it.
 const LONGEST_DOUBT: i64 = 5_000_000;
@@ -48,7 +50,7 @@ pub(crate) async fn checkpoint(front: &Front) {
         .await
     {
         Ok(Some(checkpoint)) => {
-            let path = front.config.state.join("checkpoints.log");
+            let path = front.config.state.join(CHECKPOINTS);
             let written = std::fs::OpenOptions::new()
                 .create(true)
                 .append(true)

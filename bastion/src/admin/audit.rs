@@ -2,14 +2,16 @@
 
 use crate::admin::{command_line, open_existing};
 use crate::cli::{AuditExport, AuditVerify, Place};
-use crate::{Outcome, clock, say, secrets};
+use crate::config::Config;
+use crate::{Outcome, clock, say, secrets, watch};
 use access::Event;
 use anyhow::{Context as _, Result};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
 use std::path::PathBuf;
-use store::AuditVerifier;
 use store::audit::VerifyReport;
+use store::{AuditVerifier, Store};
 
 /// Writes the log to standard output. That it left the bastion is its own last entry.
 pub(crate) async fn export(asked: AuditExport) -> Result<Outcome> {
@@ -35,11 +37,59 @@ pub(crate) async fn verify(asked: AuditVerify) -> Result<Outcome> {
         let mut config = place(&asked).config()?;
         config.database = asked.database.clone().or(config.database);
         let store = open_existing(&config).await?;
-        let report = store::audit::verify(&store, &key).await;
+        let report = verify_both(&store, &key, &asked, &config).await;
         store.close().await;
         report?
     };
     said(&report)
+}
+
+/// The database, and the checkpoints that were written beside it: a log that was cut together with
+/// its checkpoints agrees with itself, and not with those.
+async fn verify_both(
+    store: &Store,
+    key: &AuditVerifier,
+    asked: &AuditVerify,
+    config: &Config,
+) -> Result<VerifyReport> {
+    let mut report = store::audit::verify(store, key).await?;
+    let beside = config.state.join(watch::CHECKPOINTS);
+    if asked.database.is_some() || !beside.exists() {
+        return Ok(report);
+    }
+    let text = std::fs::read_to_string(&beside)
+        .with_context(|| format!("cannot read `{}`", beside.display()))?;
+    let known: HashMap<i64, [u8; 32]> = store
+        .checkpoints(i64::MAX)
+        .await?
+        .into_iter()
+        .map(|checkpoint| (checkpoint.size, checkpoint.root))
+        .collect();
+    report.problems.extend(strays(&text, &known, key));
+    Ok(report)
+}
+
+/// What the notes beside the database say otherwise than the database.
+fn strays(text: &str, known: &HashMap<i64, [u8; 32]>, key: &AuditVerifier) -> Vec<String> {
+    let mut problems = Vec::new();
+    let parts: Vec<&str> = text.split_terminator("\n\n").collect();
+    for (number, note) in parts.chunks(2).enumerate() {
+        let note = format!("{}\n", note.join("\n\n"));
+        let name = format!("note {} of `{}`", number + 1, watch::CHECKPOINTS);
+        match key.open(&note) {
+            Ok((size, root)) => match known.get(&size) {
+                Some(kept) if *kept == root => {}
+                Some(_) => problems.push(format!(
+                    "{name} signs another log of `{size}` entries than the database keeps"
+                )),
+                None => problems.push(format!(
+                    "{name} covers `{size}` entries, and the database has no such checkpoint: the log was cut or rewritten"
+                )),
+            },
+            Err(error) => problems.push(format!("{name} does not verify: {error}")),
+        }
+    }
+    problems
 }
 
 fn said(report: &VerifyReport) -> Result<Outcome> {
