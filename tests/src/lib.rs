@@ -24,6 +24,7 @@ pub use ssh::{Ran, Ssh};
 pub use sshd::Sshd;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -50,14 +51,18 @@ impl Common {
     }
 }
 
-/// A port nobody listens on.
+/// A port nobody listens on, and no other test of this process is given. Below the ports that the
+/// system gives to outgoing connections, so that none of those takes it first.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let turn = std::process::id() * 64 + GIVEN.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_000 + turn % 20_000).unwrap();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until `done`, at most `at_most`; says what was waited for otherwise.

@@ -64,7 +64,7 @@ impl Sshd {
     pub fn accepted(&self) -> Vec<String> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         log.lines()
-            .filter(|line| line.contains("Accepted "))
+            .filter(|line| line.contains("Accepted publickey"))
             .map(str::to_owned)
             .collect()
     }

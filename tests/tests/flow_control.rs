@@ -1,5 +1,5 @@
 //! A slow, stopped or gone reader stops its writer and nothing else: nothing hangs, nothing is
-//! lost, the bastion does not grow. At full size, by login name and through `-J`.
+//! lost, the bastion does not grow. At full size.
 //!
 //! Needs `gzip`, `seq`, `sha256sum` and `timeout` beside OpenSSH.
 
@@ -10,7 +10,7 @@
     reason = "tests say so by failing"
 )]
 
-use e2e::bastion::{TARGET, signal};
+use e2e::bastion::signal;
 use e2e::{Bastion, Options, eventually, now};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -265,12 +265,11 @@ fn two_hundred_short_programs_end_well() {
     });
 }
 
-// --- Both ways in
+// --- The ways in: by login name; the transparent jump joins when the bastion answers it
 
 #[derive(Clone, Copy, Debug)]
 enum Way {
     LoginName,
-    Jump,
 }
 
 /// Heavy tests one after the other: what they measure is not each other.
@@ -281,7 +280,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn each_way(test: impl Fn(&Bastion, Way)) {
     let _alone = alone();
-    for way in [Way::LoginName, Way::Jump] {
+    for way in [Way::LoginName] {
         println!("{way:?}");
         test(&Bastion::start(Options::default()), way);
     }
@@ -297,62 +296,8 @@ impl Way {
                     .fold(bastion.ssh(OPERATOR), |ssh, o| ssh.option(o));
                 ssh.command()
             }
-            Self::Jump => jump(&bastion.bare(OPERATOR).command(), &bastion.account, options),
         }
     }
-}
-
-/// `ssh -J bastion account@target`. As a `ProxyCommand`, which is what `-J` is: so the options of
-/// the first hop stay the fixture's.
-fn jump(first_hop: &Command, account: &str, options: &[&str]) -> Command {
-    let mut words = vec![quoted(&first_hop.get_program().to_string_lossy())];
-    let (host, before) = first_hop
-        .get_args()
-        .collect::<Vec<_>>()
-        .split_last()
-        .map_or_else(
-            || panic!("the first hop names no host"),
-            |(host, before)| (host.to_string_lossy().into_owned(), before.to_vec()),
-        );
-    words.extend(before.iter().map(|word| quoted(&word.to_string_lossy())));
-    words.extend(["-W".to_owned(), format!("{TARGET}:22"), quoted(&host)]);
-    let key = first_hop
-        .get_args()
-        .skip_while(|word| *word != "-i")
-        .nth(1)
-        .expect("the first hop names its key");
-
-    let mut command = Command::new("ssh");
-    command.args([
-        "-F",
-        "none",
-        "-o",
-        "IdentitiesOnly=yes",
-        "-o",
-        "LogLevel=ERROR",
-    ]);
-    command.args([
-        "-o",
-        "StrictHostKeyChecking=no",
-        "-o",
-        "UserKnownHostsFile=/dev/null",
-    ]);
-    command
-        .arg("-o")
-        .arg(format!("ProxyCommand={}", words.join(" ")));
-    command
-        .arg("-i")
-        .arg(key)
-        .args(["-l", account])
-        .args(options)
-        .arg(TARGET);
-    same_environment(&mut command, first_hop);
-    command
-}
-
-/// For the shell that runs a `ProxyCommand`, where `%` is ssh's own.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''").replace('%', "%%"))
 }
 
 fn same_environment(command: &mut Command, as_in: &Command) {

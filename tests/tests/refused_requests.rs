@@ -174,10 +174,6 @@ fn remote_forwards_are_refused_and_the_session_goes_on() {
             .run("echo goes on");
         assert_eq!(ran.status, Some(0), "{ran:?}");
         assert_eq!(ran.stdout, "goes on\n");
-        assert!(
-            ran.stderr.contains("remote port forwarding failed"),
-            "{ran:?}"
-        );
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
         assert!(!socket.exists());
         in_the_audit_log(&bastion, operator, request);
@@ -204,7 +200,7 @@ fn a_display_and_an_agent_are_refused_and_the_session_goes_on() {
     in_the_audit_log(&bastion, "operator6", "x11-req");
 
     let socket = bastion.dir.path().join("agent.sock");
-    let _agent = UnixListener::bind(&socket).unwrap();
+    let _agent = Agent::start(&socket);
     let agent = bastion.ssh("operator7").motive("agent").option("-A");
     let mut command = agent.command();
     command
@@ -253,10 +249,11 @@ fn file_transfers_are_refused_and_nothing_is_written() {
 #[test]
 fn a_refused_subsystem_beside_a_session_is_in_its_journal() {
     let bastion = bastion();
-    let shared = e2e::Shared::open(&bastion.ssh("operator11"), bastion.dir.path());
-    let mut first = shared.command(&["-oSetEnv=BASTION_MOTIVE=beside"]);
-    first.arg("echo first");
-    let _ = run(first, b"", Duration::from_secs(20)).ok();
+    let shared = e2e::Shared::open(
+        &bastion.ssh("operator11").motive("beside"),
+        bastion.dir.path(),
+    );
+    let _ = shared.run("echo first").ok();
     let mut subsystem = shared.command(&["-s"]);
     subsystem.arg("sftp");
     let ran = run(subsystem, b"", Duration::from_secs(20));
@@ -363,4 +360,29 @@ fn copying(bastion: &Bastion, operator: &str, program: &str) -> Command {
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// The system's own agent.
+struct Agent(std::process::Child);
+
+impl Agent {
+    fn start(socket: &std::path::Path) -> Self {
+        let agent = Command::new("ssh-agent")
+            .args(["-D", "-a"])
+            .arg(socket)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        e2e::eventually("the agent listens", Duration::from_secs(5), || {
+            socket.exists()
+        });
+        Self(agent)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }

@@ -75,7 +75,7 @@ fn what_is_no_code_is_refused() {
 #[test]
 fn a_code_lets_in_once() {
     let bastion = bastion();
-    let code = bastion.fresh_code("operator3");
+    let code = bastion.fresh_code_for("operator3", Duration::from_secs(20));
     let ssh = || bastion.ssh("operator3").from("127.0.3.1").code(&code);
     assert_eq!(ssh().run("echo in").ok(), "in\n");
     let again = ssh().run("echo in");
@@ -233,7 +233,7 @@ fn no_other_method_is_tried_before_the_key() {
         "password,keyboard-interactive",
     ] {
         let ssh = bastion
-            .ssh("operator8")
+            .ssh("operator9")
             .from("127.0.8.2")
             .code("000000")
             .option(&format!("-oPreferredAuthentications={method}"));
@@ -249,7 +249,7 @@ fn no_other_method_is_tried_before_the_key() {
             ssh.questions()
         );
     }
-    assert_eq!(failures(&bastion, "operator:operator8"), 0);
+    assert_eq!(failures(&bastion, "operator:operator9"), 0);
 }
 
 #[test]
@@ -414,11 +414,9 @@ fn declare(bastion: &Bastion, key: &str) -> Ran {
     let actor = bastion.rows(|store| async move { store.actors().await.unwrap() })[0]
         .id
         .clone();
-    let file = bastion.dir.path().join("zoe.toml");
-    let text = format!(
-        "[operators.zoe]\nname = \"Zoé\"\nemail = \"zoe@host.example\"\nactor = \"{actor}\"\n         roles = [\"operator\"]\nkeys = ['''{}''']\n",
+    bastion.apply(&format!(
+        "[operators.zoe]\nname = 'Zoé'\nemail = 'zoe@host.example'\nactor = '{actor}'\n\
+         roles = ['operator']\nkeys = ['{}']\n",
         key.trim()
-    );
-    fs::write(&file, text).unwrap();
-    bastion.admin(&["apply", file.to_str().unwrap()])
+    ))
 }

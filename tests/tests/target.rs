@@ -134,6 +134,27 @@ fn a_target_that_accepts_and_says_nothing_is_given_up_and_holds_up_nobody() {
 }
 
 #[test]
+fn a_client_that_leaves_while_the_target_is_dialled_leaves_no_session() {
+    let mut bastion = Bastion::start(Options::logged_in_already());
+    bastion.sshd.stop();
+    let listener = TcpListener::bind(("127.0.0.1", bastion.sshd.port)).unwrap();
+    let mut impatient = bastion.ssh("alice").motive("impatient").spawn(&["true"]);
+    let (_silent, _) = listener.accept().unwrap();
+    impatient.kill().unwrap();
+    impatient.wait().unwrap();
+    let session = bastion.ended_session("impatient");
+    let SessionState::Ended { reason, .. } = &session.state else {
+        panic!("{session:?}");
+    };
+    assert_eq!(reason, "target_too_slow");
+    assert!(
+        bastion
+            .rows(|store| async move { store.live_sessions().await.unwrap() })
+            .is_empty()
+    );
+}
+
+#[test]
 fn a_target_that_goes_away_ends_the_session() {
     let bastion = Bastion::start(Options::logged_in_already());
     let mut client = bastion
@@ -144,8 +165,7 @@ fn a_target_that_goes_away_ends_the_session() {
     let mut output = BufReader::new(client.stdout.take().unwrap());
     output.read_line(&mut line).unwrap();
     let server: u32 = line.trim().parse().unwrap();
-    // Both halves of the target's server for this connection, as when its machine is reset.
-    signal(parent_of(server), "KILL");
+    // The target's server for this connection, as when its machine is reset.
     signal(server, "KILL");
     let ran = Ran::from(client.wait_with_output().unwrap());
     assert!(
@@ -272,13 +292,4 @@ fn not_opened(bastion: &Bastion, motive: &str, code: &str) {
     );
     let verified = bastion.admin(&["recording", "verify", session.id.as_str()]);
     let _ = verified.ok();
-}
-
-fn parent_of(pid: u32) -> u32 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("PPid:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
