@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::serve::{self, Side};
 use crate::{clock, output as say, secrets};
 use access::grant::Operation;
+use access::intervention::Phase;
 use access::operator::Role;
 use access::plan::{HealthDataSeen, Origin, PlanText};
 use access::time::Window;
@@ -133,7 +134,7 @@ pub(crate) async fn run(asked: DemoArgs) -> Result<ExitCode> {
     secrets::make(&config.state)?;
     let (stop, stopped) = stop_switch()?;
     let running = start(&asked, config, stopped).await?;
-    if asked.open_intervention {
+    if asked.open_intervention && !is_one_open(&running.store).await? {
         open_intervention(&running, asked.window).await?;
     }
     if asked.story {
@@ -165,6 +166,14 @@ fn configuration(asked: &DemoArgs) -> Result<Config> {
     if let Some(address) = asked.ssh {
         config.ssh.listen = address;
     }
+    let ports = [asked.customer_web, asked.host_web];
+    ensure!(
+        ports
+            .into_iter()
+            .flatten()
+            .all(|address| address.port() != 0),
+        "the web origins need a port of their own: their addresses are written into passkeys"
+    );
     if let Some(address) = asked.customer_web {
         config.web.customer_listen = address;
         config.web.customer_url = format!("http://localhost:{}", address.port());
@@ -276,6 +285,18 @@ fn given_target(text: &str) -> Result<WantedTarget> {
         address: address.to_owned(),
         host_key: host_key.trim().to_owned(),
     })
+}
+
+/// Whether a state that is continued has an open intervention already.
+async fn is_one_open(store: &Store) -> Result<bool> {
+    let now = clock::now();
+    let approved = InterventionFilter {
+        states: vec!["approved"],
+        limit: 100,
+        ..InterventionFilter::default()
+    };
+    let mut found = store.interventions(approved).await?.into_iter();
+    Ok(found.any(|intervention| intervention.phase(now) == Phase::Open))
 }
 
 /// Has an intervention approved by the contact's passkey, for every operator on every target.

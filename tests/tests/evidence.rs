@@ -312,7 +312,7 @@ fn no_secret_is_in_the_database_the_log_or_the_recordings() {
         ("the code secret's bytes", secret),
         (
             "the operator's private key",
-            body[100..140].as_bytes().to_vec(),
+            body.as_bytes()[100..140].to_vec(),
         ),
     ];
     for key in fs::read_dir(bastion.state().join("keys")).unwrap() {

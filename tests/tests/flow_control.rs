@@ -272,6 +272,8 @@ enum Way {
     LoginName,
 }
 
+const WAYS: &[Way] = &[Way::LoginName];
+
 /// Heavy tests one after the other: what they measure is not each other.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -280,7 +282,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn each_way(test: impl Fn(&Bastion, Way)) {
     let _alone = alone();
-    for way in [Way::LoginName] {
+    for way in WAYS.iter().copied() {
         println!("{way:?}");
         test(&Bastion::start(Options::default()), way);
     }

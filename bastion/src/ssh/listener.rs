@@ -37,11 +37,7 @@ pub(crate) async fn run(
                         continue;
                     };
                     let (front, config, stop) = (Arc::clone(&front), Arc::clone(&config), stop.clone());
-                    connections.spawn(async move {
-                        if let Err(error) = serve(front, config, stream, peer, entry, stop).await {
-                            debug!(%peer, error = format!("{error:#}"), "connection ended");
-                        }
-                    });
+                    connections.spawn(attend(front, config, stream, peer, entry, stop));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: others must end first.
@@ -50,9 +46,8 @@ pub(crate) async fn run(
                 }
             },
             Some(ended) = connections.join_next(), if !connections.is_empty() => {
-                if let Err(error) = ended && error.is_panic() {
-                    // INVARIANT: a panic ends one session, never the bastion.
-                    warn!("a connection ended with a panic");
+                if let Err(error) = ended {
+                    warn!(%error, "a connection's end was not waited for");
                 }
             }
             () = stopped(&mut stop) => break,
@@ -65,12 +60,33 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// One connection, from its first byte to the end of its session.
-async fn serve(
+/// One connection, and the end of its session whatever became of it.
+///
+/// INVARIANT: a panic ends one session, never the bastion; and it ends it sealed.
+async fn attend(
     front: Arc<Front>,
     config: Arc<Config>,
     stream: TcpStream,
     peer: SocketAddr,
+    entry: Entry,
+    stop: watch::Receiver<bool>,
+) {
+    let connection = Connection::new(Arc::clone(&front), peer.ip().to_canonical());
+    let served = serve(front, config, stream, Arc::clone(&connection), entry, stop);
+    match tokio::spawn(served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%peer, error = format!("{error:#}"), "connection ended"),
+        Err(error) => warn!(%peer, %error, "a connection ended with a panic"),
+    }
+    connection.finish().await;
+}
+
+/// One connection, from its first byte to its last.
+async fn serve(
+    front: Arc<Front>,
+    config: Arc<Config>,
+    stream: TcpStream,
+    connection: Arc<Connection>,
     entry: Entry,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
@@ -81,7 +97,6 @@ async fn serve(
     let grace = tokio::time::sleep(Duration::from_secs(front.config.ssh.login_grace_s));
     tokio::pin!(grace);
 
-    let connection = Connection::new(Arc::clone(&front), peer.ip().to_canonical());
     let handler = Handler::new(Arc::clone(&connection));
     let mut session = tokio::select! {
         started = run_stream(config, stream, handler) => started.context("no SSH")?,
@@ -120,7 +135,6 @@ async fn serve(
     if !over {
         drop(tokio::time::timeout(LAST_WORDS, &mut session).await);
     }
-    connection.finish().await;
     result
 }
 

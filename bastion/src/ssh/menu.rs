@@ -5,12 +5,14 @@
 
 use super::Front;
 use super::console::Console;
-use super::handler::listed;
+use super::handler::{REFUSED, listed};
 use super::login::Destination;
-use super::session::{Proven, Run, Start};
+use super::session::{self, Proven, Run, Start};
 use crate::clock;
+use access::actor::ActorState;
 use access::grant::{Operation, Standing};
 use access::intervention::Phase;
+use access::operator::OperatorState;
 use access::plan::{HealthDataSeen, Origin, PlanText};
 use access::time::Window;
 use access::{
@@ -25,6 +27,8 @@ use store::{GrantFilter, InterventionFilter, SessionFilter};
 
 /// How much a list shows.
 const MOST: i64 = 50;
+const UNAVAILABLE: &str =
+    "Refused (unavailable): the bastion's database does not answer; try again.";
 
 /// `ssh alice@bastion COMMAND`.
 #[derive(Parser)]
@@ -134,6 +138,10 @@ pub(crate) async fn run(
     proven: &Proven,
     start: Start,
 ) -> Option<(Start, Destination)> {
+    if let Some(sentence) = barred(front, proven).await {
+        session::say_and_close(start, &sentence).await;
+        return None;
+    }
     match &start.run {
         Run::Exec(command) => {
             let command = String::from_utf8_lossy(command).into_owned();
@@ -153,6 +161,29 @@ pub(crate) async fn run(
             console.finish(help, 2).await;
             None
         }
+    }
+}
+
+/// Why this person is told nothing, if so: he, or whom he works for, is suspended.
+async fn barred(front: &Front, proven: &Proven) -> Option<String> {
+    let next = "Next: ask an administrator of the bastion";
+    let store = &front.store;
+    let Ok(operator) = store.operator(&proven.operator).await else {
+        return Some(UNAVAILABLE.to_owned());
+    };
+    let Some(operator) = operator.filter(|operator| operator.state == OperatorState::Active) else {
+        let suspended = format!("operator `{}` is suspended", proven.operator);
+        return Some(format!(
+            "Refused (operator_suspended): {suspended}.\n{next}"
+        ));
+    };
+    match store.actor(&operator.details.actor).await {
+        Ok(Some(actor)) if actor.state == ActorState::Active => None,
+        Ok(_) => Some(format!(
+            "Refused (actor_suspended): the people of `{}` are suspended.\n{next}",
+            operator.details.actor
+        )),
+        Err(_) => Some(UNAVAILABLE.to_owned()),
     }
 }
 
@@ -197,6 +228,10 @@ async fn interactive(front: &Front, proven: &Proven, start: Start) -> Option<(St
             console.finish("", 0).await;
             return None;
         };
+        if let Some(sentence) = barred(front, proven).await {
+            console.finish(&sentence, REFUSED).await;
+            return None;
+        }
         match typed.trim() {
             "" => {}
             "quit" | "exit" | "q" => {
