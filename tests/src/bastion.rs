@@ -417,6 +417,35 @@ impl Bastion {
             .collect()
     }
 
+    /// A second bastion on the same database and the same keys: `serve ssh`, as on another machine.
+    #[must_use]
+    pub fn another(&self) -> Another {
+        let port = free_port();
+        let config = self.dir.path().join(format!("another-{port}.toml"));
+        let text = format!(
+            "state = '{}'\ndatabase = '{}'\n[ssh]\nlisten = '127.0.0.1:{port}'\n",
+            self.state().display(),
+            self.ready.database
+        );
+        fs::write(&config, text).unwrap();
+        let log = fs::File::create(config.with_extension("log")).unwrap();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "TERM"])
+            .arg(binary())
+            .args(["serve", "ssh", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let child = keeper::spawn(command).unwrap();
+        eventually("another bastion listens", Duration::from_secs(20), || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        let address = format!("127.0.0.1:{port}");
+        Another { address, child }
+    }
+
     pub(crate) fn needs_no_code(&self, login: &str, source: &str) -> bool {
         source == LOCALHOST
             && self
@@ -436,6 +465,20 @@ impl Bastion {
             let _ = self.bare(&operator.login).run("whoami").ok();
             self.reused.lock().unwrap().push(operator.login.clone());
         }
+    }
+}
+
+/// A second bastion beside the first; stopped when dropped.
+pub struct Another {
+    /// Where operators reach it.
+    pub address: String,
+    child: Child,
+}
+
+impl Drop for Another {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 

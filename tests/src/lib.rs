@@ -14,11 +14,13 @@
 
 pub mod bastion;
 mod keeper;
+pub mod postgres;
 pub mod shared;
 pub mod ssh;
 pub mod sshd;
 
-pub use bastion::{Bastion, Options};
+pub use bastion::{Another, Bastion, Options};
+pub use postgres::Postgres;
 pub use shared::Shared;
 pub use ssh::{Ran, Ssh};
 pub use sshd::Sshd;

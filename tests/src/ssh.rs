@@ -18,6 +18,7 @@ pub struct Ssh<'a> {
     code: Code,
     key: PathBuf,
     source: String,
+    address: String,
     options: Vec<String>,
 }
 
@@ -47,6 +48,7 @@ impl<'a> Ssh<'a> {
             code: Code::Fresh,
             key: bastion.operator(login).key.clone(),
             source: LOCALHOST.to_owned(),
+            address: bastion.ready.ssh.clone(),
             options: Vec::new(),
         }
     }
@@ -76,6 +78,13 @@ impl<'a> Ssh<'a> {
     #[must_use]
     pub fn from(mut self, source: &str) -> Self {
         source.clone_into(&mut self.source);
+        self
+    }
+
+    /// To this address, where another bastion listens.
+    #[must_use]
+    pub fn at(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.address);
         self
     }
 
@@ -132,7 +141,7 @@ impl<'a> Ssh<'a> {
             )
             .unwrap();
         }
-        let (host, port) = self.bastion.ready.ssh.rsplit_once(':').unwrap();
+        let (host, port) = self.address.rsplit_once(':').unwrap();
         let mut command = Command::new("ssh");
         command
             .args([

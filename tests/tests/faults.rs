@@ -1,0 +1,230 @@
+//! What the bastion stands on fails for a while: the database, the clock. Doubt refuses and ends;
+//! and when all is well again, all goes on.
+//!
+//! Needs PostgreSQL and libfaketime.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests say so by failing"
+)]
+
+use access::session::SessionState;
+use e2e::ssh::run;
+use e2e::{Bastion, Options, Postgres, Ran, eventually, now};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[test]
+fn while_the_database_is_gone_nothing_opens_and_what_runs_ends() {
+    let mut database = Postgres::start();
+    let bastion = Bastion::start(Options {
+        database: Some(database.url()),
+        operators: 4,
+        ..Options::logged_in_already()
+    });
+    assert_eq!(bastion.ssh("alice").run("echo before").ok(), "before\n");
+
+    let ssh = bastion.ssh("bob").motive("in-doubt");
+    let mut client = ssh.spawn(&["echo running; while sleep 0.2; do echo on; done"]);
+    let mut output = BufReader::new(client.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "running\n");
+    // Somebody who is in but has opened nothing yet.
+    let waiting = bastion.share("operator3");
+
+    database.stop();
+    let gone = now();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let took = gone.elapsed();
+    let ended = Ran::from(client.wait_with_output().unwrap());
+    assert!(
+        ended
+            .stderr
+            .contains("the bastion's database does not answer"),
+        "{ended:?}"
+    );
+    assert_eq!(ended.status, Some(255));
+    assert!(took < Duration::from_secs(15), "cut after {took:?}");
+    assert!(
+        took > Duration::from_secs(3),
+        "a short stutter ends nothing: {took:?}"
+    );
+
+    let accepted = bastion.sshd.accepted().len();
+    let refused = waiting.run("echo without a database");
+    assert_eq!(refused.status, Some(255), "{refused:?}");
+    assert_eq!(refused.stdout, "");
+    assert!(refused.stderr.contains("try again"), "{refused:?}");
+    let login = run(bastion.ssh("alice").command(), b"", Duration::from_secs(60));
+    assert_eq!(login.status, Some(255), "{login:?}");
+    assert_eq!(
+        bastion.sshd.accepted().len(),
+        accepted,
+        "no target was reached"
+    );
+
+    database.start_again();
+    eventually("the bastion works again", Duration::from_secs(30), || {
+        bastion.ssh("alice").run("echo after").stdout == "after\n"
+    });
+    eventually(
+        "the cut session has its end",
+        Duration::from_secs(30),
+        || {
+            bastion
+                .find_session("in-doubt")
+                .is_some_and(|session| session.state != SessionState::Live)
+        },
+    );
+    let session = bastion.ended_session("in-doubt");
+    let SessionState::Ended { reason, .. } = &session.state else {
+        panic!("{session:?}")
+    };
+    assert!(reason.contains("database does not answer"), "{reason}");
+    let _ = bastion.admin(&["recording", "verify"]).ok();
+    let _ = bastion.admin(&["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_short_stutter_of_the_database_ends_nothing() {
+    let mut database = Postgres::start();
+    let bastion = Bastion::start(Options {
+        database: Some(database.url()),
+        ..Options::logged_in_already()
+    });
+    let ssh = bastion.ssh("alice").motive("stutter");
+    let mut client = ssh.spawn(&[
+        "echo running; i=0; while [ $i -lt 40 ]; do sleep 0.2; echo on; i=$((i+1)); done; exit 5",
+    ]);
+    let mut output = BufReader::new(client.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    database.stop();
+    database.start_again();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let ended = Ran::from(client.wait_with_output().unwrap());
+    assert_eq!(ended.status, Some(5), "{ended:?}");
+    assert_eq!(rest, "on\n".repeat(40));
+}
+
+#[test]
+fn no_window_opens_again_when_the_clock_goes_back() {
+    let mut clock = Clock::new();
+    let bastion = Bastion::start(
+        Options {
+            environment: clock.environment(),
+            ..Options::logged_in_already()
+        }
+        .with("--window", "12s"),
+    );
+    let _ = bastion.ssh("alice").motive("in-time").run("true").ok();
+    eventually("the window is closed", Duration::from_secs(30), || {
+        !bastion.events("intervention.closed").is_empty()
+    });
+    bastion
+        .ssh("alice")
+        .run("true")
+        .refused_with("intervention_over");
+    // To a moment at which the window was open.
+    let opened = bastion.session("in-time").started_at;
+    clock.set_back(e2e::time().since(opened).as_secs());
+    eventually(
+        "the bastion's clock has gone back",
+        Duration::from_secs(10),
+        || {
+            let ran = bastion.ssh("bob").run("true");
+            ran.refused_with("intervention_over");
+            let refused = bastion.events("session.refused");
+            let at = access::Time::from_micros(refused.last().unwrap()["at"].as_i64().unwrap());
+            at < e2e::time().minus(Duration::from_secs(3))
+        },
+    );
+    assert_eq!(
+        bastion.sshd.accepted().len(),
+        1,
+        "only the first reached the target"
+    );
+}
+
+#[test]
+fn a_session_that_starts_in_the_future_is_cut() {
+    let mut clock = Clock::new();
+    let bastion = Bastion::start(Options {
+        environment: clock.environment(),
+        ..Options::logged_in_already()
+    });
+    let ssh = bastion.ssh("alice").motive("from-the-future");
+    let mut client = ssh.spawn(&["echo running; exec sleep 300"]);
+    let mut output = BufReader::new(client.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let started = now();
+    clock.set_back(3600);
+    let ended = Ran::from(client.wait_with_output().unwrap());
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(ended.stderr.contains("clock went back"), "{ended:?}");
+    assert_eq!(ended.status, Some(255));
+    let session = bastion.ended_session("from-the-future");
+    assert!(
+        matches!(session.state, SessionState::Ended { .. }),
+        "{session:?}"
+    );
+    let _ = bastion
+        .admin(&["recording", "verify", session.id.as_str()])
+        .ok();
+    let _ = bastion.admin(&["audit", "verify"]).ok();
+}
+
+/// A clock that only the bastion sees.
+struct Clock {
+    directory: tempfile::TempDir,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let clock = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        fs::write(clock.file(), "+0").unwrap();
+        clock
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("clock")
+    }
+
+    fn set_back(&mut self, seconds: u64) {
+        let new = self.directory.path().join("new");
+        fs::write(&new, format!("-{seconds}")).unwrap();
+        fs::rename(new, self.file()).unwrap();
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let library = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
+            .map(|kind| format!("/usr/lib/{kind}/faketime/libfaketimeMT.so.1"));
+        let library = library.into_iter().find(|path| Path::new(path).exists());
+        let library = library.expect("libfaketime is installed (apt-get install libfaketime)");
+        let variables = [
+            ("LD_PRELOAD", library),
+            ("FAKETIME_TIMESTAMP_FILE", self.file().display().to_string()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+            ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ];
+        variables
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
+    }
+}
