@@ -13,6 +13,7 @@
 )]
 
 pub mod bastion;
+pub mod browser;
 mod keeper;
 pub mod postgres;
 pub mod shared;
@@ -20,6 +21,7 @@ pub mod ssh;
 pub mod sshd;
 
 pub use bastion::{Another, Bastion, Options};
+pub use browser::Browser;
 pub use postgres::Postgres;
 pub use shared::Shared;
 pub use ssh::{Ran, Ssh};

@@ -265,8 +265,8 @@ impl Handler {
         match challenge.prompt(&connection.front).await {
             Some(prompt) => Auth::Partial {
                 name: Cow::Borrowed(""),
-                instructions: Cow::Owned(prompt.instructions),
-                prompts: Cow::Owned(vec![(Cow::Owned(prompt.prompt), false)]),
+                instructions: Cow::Borrowed(""),
+                prompts: Cow::Owned(vec![(Cow::Owned(prompt), false)]),
             },
             None => Auth::reject(),
         }

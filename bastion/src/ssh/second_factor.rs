@@ -29,12 +29,6 @@ pub(crate) struct Challenge {
     code: Option<String>,
 }
 
-/// What is shown to the person.
-pub(crate) struct Prompt {
-    pub(crate) instructions: String,
-    pub(crate) prompt: String,
-}
-
 /// What an answer led to.
 pub(crate) enum Answer {
     Proven(Proof),
@@ -55,7 +49,7 @@ impl Challenge {
 
     /// What to ask this person; opens a confirmation where he holds a passkey. `None` where
     /// nothing can be asked (locked, or the store does not answer).
-    pub(crate) async fn prompt(&mut self, front: &Front) -> Option<Prompt> {
+    pub(crate) async fn prompt(&mut self, front: &Front) -> Option<String> {
         if is_locked(front, &self.operator, self.source).await {
             return None;
         }
@@ -71,24 +65,18 @@ impl Challenge {
                 _ => self.open_confirmation(front).await?,
             };
             self.code = Some(confirmation.code.clone());
-            let page = format!(
-                "Confirm with your passkey at {}/confirm/{} (number {:02}), then press Enter.",
-                front.config.web.host_url, confirmation.code, confirmation.number
-            );
-            let prompt = if has(Proof::Totp) {
-                "Code, or Enter once confirmed: "
+            let what = if has(Proof::Totp) {
+                "Code, or Enter"
             } else {
-                "Enter once confirmed: "
+                "Enter"
             };
-            return Some(Prompt {
-                instructions: page,
-                prompt: prompt.to_owned(),
-            });
+            // All in the prompt: a client shows instructions (RFC 4256) where it likes, if at all.
+            return Some(format!(
+                "{what} once confirmed with your passkey at {}/confirm/{} (number {:02}): ",
+                front.config.web.host_url, confirmation.code, confirmation.number
+            ));
         }
-        Some(Prompt {
-            instructions: String::new(),
-            prompt: "Code: ".to_owned(),
-        })
+        Some("Code: ".to_owned())
     }
 
     /// Looks at what the person typed.
