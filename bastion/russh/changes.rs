@@ -14,6 +14,7 @@
 //!    handler are told.
 //! 5. A request that the library does not know reaches the channel, and can be sent:
 //!    `eow@openssh.com` (without it `ssh host yes | head -1` does not end) and `break`.
+//! 6. A channel that is refused can be refused with a sentence, which OpenSSH's client shows.
 
 pub(crate) struct Change {
     pub(crate) file: &'static str,
@@ -599,4 +600,52 @@ impl std::ops::Deref for ChannelRef {"),
 "            target_window_size: config.window_size,
             credit: Arc::default(),
 "),
+
+    // --- A refusal with a sentence.
+    once("lib_inner.rs",
+"    pub(crate) channel_params: ChannelParams,
+}
+",
+"    pub(crate) channel_params: ChannelParams,
+    pub(crate) sentence: Option<String>,
+}
+"),
+    once("lib_inner.rs",
+"    /// Reject the channel open request with a reason.
+",
+"    /// Reject the channel open request with a reason, and a sentence for the person.
+    pub async fn reject_saying(mut self, reason: ChannelOpenFailure, sentence: String) {
+        if let Some(mut pending) = self.inner.take() {
+            pending.sentence = Some(sentence);
+            let _ = self.sender.send((self.make_msg)(pending, Err(reason)));
+        }
+    }
+
+    /// Reject the channel open request with a reason.
+"),
+    once("server/encrypted.rs",
+"            channel_ref,
+            channel_params,
+        };
+        let reply",
+"            channel_ref,
+            channel_params,
+            sentence: None,
+        };
+        let reply"),
+    once("client/encrypted.rs",
+"                    channel_ref,
+                    channel_params,
+                };
+                let reply",
+"                    channel_ref,
+                    channel_params,
+                    sentence: None,
+                };
+                let reply"),
+    once("server/session.rs",
+"                        reason.description().encode(&mut enc.write)?;
+                        \"en\".encode",
+"                        pending.sentence.as_deref().unwrap_or(reason.description()).encode(&mut enc.write)?;
+                        \"en\".encode"),
 ];

@@ -30,6 +30,8 @@ pub(crate) struct SshKeys {
     pub(crate) host: PrivateKey,
     /// Signs the short-lived certificates that targets trust.
     pub(crate) user_ca: PrivateKey,
+    /// Signs the certificates by which operators know a target behind the bastion.
+    pub(crate) host_ca: PrivateKey,
     /// Signs checkpoints of the audit log.
     pub(crate) audit: AuditSigner,
     /// Signs the manifests of recordings.
@@ -69,6 +71,7 @@ impl SshKeys {
         Ok(Self {
             host: keys.ssh(HOST)?,
             user_ca: keys.ssh(USER_CA)?,
+            host_ca: keys.ssh(HOST_CA)?,
             audit: keys.audit()?,
             manifest: ManifestSigner::from_pkcs8(&keys.pkcs8(MANIFEST)?)
                 .context("`keys/manifest` is not a key")?,

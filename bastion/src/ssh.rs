@@ -3,7 +3,9 @@
 //! | file | what it does |
 //! |---|---|
 //! | `listener` | takes connections, with limits before anybody has proven anything |
-//! | `handler` | the library's callbacks: the only file that names `russh::server` |
+//! | `connection` | one connection from its first byte to its last |
+//! | `handler` | the library's callbacks |
+//! | `jump` | `ssh -J`: a connection to a target within one to the bastion |
 //! | `login` (pure) | what a user name means, which keys are taken |
 //! | `second_factor` | a code, or a passkey confirmed on the host page |
 //! | `requests` (pure) | what may pass: one table, default deny |
@@ -13,8 +15,10 @@
 //! | `menu`, `console` | the bastion's own commands |
 //! | `recovery` | what a stopped bastion left open |
 
+pub(crate) mod connection;
 mod console;
 pub(crate) mod handler;
+mod jump;
 pub(crate) mod listener;
 pub(crate) mod login;
 mod menu;

@@ -6,6 +6,8 @@
 //! INVARIANT: the order of authentication. The key's signature is proven before a second factor
 //! is asked and before anything is read or written about a person.
 
+use super::connection::{Connection, Slot};
+use super::jump;
 use super::login::{self, Destination, Login, Wanted};
 use super::requests::{Request, Stage, Verdict, verdict};
 use super::second_factor::{Answer, Challenge};
@@ -21,11 +23,8 @@ use russh::server::{
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, Notify};
 use tracing::{debug, warn};
 
 /// What the rest of the SSH side calls the operator's channel.
@@ -35,91 +34,8 @@ pub(crate) type OperatorHandle = Handle;
 
 /// Exit status of what the bastion itself refuses: what `ssh` says of its own failures.
 pub(crate) const REFUSED: u32 = 255;
-/// Refusals that one connection can have traced; then it is ended.
-const MOST_REFUSALS: u32 = 200;
 /// Answers to one keyboard-interactive question before the method counts as failed.
 const MOST_QUESTIONS: u32 = 3;
-
-/// One connection, shared by its callbacks, its channels and whoever ends it.
-pub(crate) struct Connection {
-    front: Arc<Front>,
-    source: IpAddr,
-    pub(crate) proven: OnceLock<Proven>,
-    /// Opened by the first channel that needs it; one per connection.
-    live: Mutex<Slot>,
-    /// Somebody is logged in.
-    pub(crate) logged_in: Notify,
-    /// The connection has to end.
-    pub(crate) end: Notify,
-    refusals: AtomicU32,
-}
-
-impl Connection {
-    pub(crate) fn new(front: Arc<Front>, source: IpAddr) -> Arc<Self> {
-        Arc::new(Self {
-            front,
-            source,
-            proven: OnceLock::new(),
-            live: Mutex::new(Slot::Empty),
-            logged_in: Notify::new(),
-            end: Notify::new(),
-            refusals: AtomicU32::new(0),
-        })
-    }
-
-    /// Ends the session of this connection, if it had one. Called when the connection is gone.
-    pub(crate) async fn finish(&self) {
-        let was = std::mem::replace(&mut *self.live.lock().await, Slot::Gone);
-        if let Slot::Live(live) = was {
-            live.end(&self.front).await;
-        }
-    }
-
-    /// The session of this connection, if it has one.
-    pub(crate) async fn live(&self) -> Option<Arc<Live>> {
-        match &*self.live.lock().await {
-            Slot::Live(live) => Some(Arc::clone(live)),
-            Slot::Empty | Slot::Gone => None,
-        }
-    }
-
-    /// Writes down a refused request; too many of them end the connection.
-    async fn trace_refused(&self, request: &str, code: &str, sentence: &str) {
-        let Some(proven) = self.proven.get() else {
-            return;
-        };
-        if self.refusals.fetch_add(1, Ordering::Relaxed) >= MOST_REFUSALS {
-            self.end.notify_one();
-            return;
-        }
-        let mut event = Event::new(
-            "request.refused",
-            Who::Operator(proven.operator.clone()),
-            format!("operator {}", proven.operator),
-            clock::now(),
-        )
-        .with("request", request)
-        .with("codes", [code])
-        .with("source", self.source);
-        if let Some(live) = self.live().await {
-            live.journal_refused(request, code, sentence).await;
-            let row = live.row();
-            event = event
-                .of_customer(&row.customer)
-                .in_intervention(&row.intervention)
-                .in_session(&row.id);
-        }
-        session::append(&self.front, event).await;
-    }
-}
-
-/// The session of a connection. A channel that asks for one after the connection is gone opens
-/// none: nobody would end it.
-enum Slot {
-    Empty,
-    Live(Arc<Live>),
-    Gone,
-}
 
 /// How far a connection has come.
 enum Stand {
@@ -150,17 +66,39 @@ enum Opened {
 /// The callbacks of one connection.
 pub(crate) struct Handler {
     connection: Arc<Connection>,
+    /// The target that a connection within another one goes to. Whoever is there is in already.
+    through_to: Option<String>,
     stand: Stand,
     channels: HashMap<ChannelId, Opened>,
 }
 
 impl Handler {
+    /// Of a connection whose person has yet to prove who he is.
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
         Self {
             connection,
+            through_to: None,
             stand: Stand::Unknown,
             channels: HashMap::new(),
         }
+    }
+
+    /// Of a connection to `target` within another one, where that was proven.
+    pub(crate) fn through(connection: Arc<Connection>, target: String) -> Self {
+        Self {
+            through_to: Some(target),
+            ..Self::new(connection)
+        }
+    }
+
+    /// Takes the person of the outer connection, under the name of an account on the target.
+    fn inside(&mut self, user: &str) -> Option<Auth> {
+        let target = self.through_to.as_ref()?;
+        let proven = self.connection.proven.get()?;
+        let login = Login::through(&proven.operator, target, user).ok()?;
+        self.stand = Stand::In { login };
+        self.connection.logged_in.notify_one();
+        Some(Auth::Accept)
     }
 
     fn front(&self) -> &Front {
@@ -455,7 +393,13 @@ impl russh::server::Handler for Handler {
     type Error = russh::Error;
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
-        Ok(Some(self.front().config.ssh.banner.clone()))
+        // Within another connection it was read already.
+        let first = self.through_to.is_none();
+        Ok(first.then(|| self.front().config.ssh.banner.clone()))
+    }
+
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        Ok(self.inside(user).unwrap_or_else(only_keys))
     }
 
     async fn auth_publickey_offered(
@@ -472,6 +416,9 @@ impl russh::server::Handler for Handler {
         user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
+        if self.through_to.is_some() {
+            return Ok(self.inside(user).unwrap_or_else(only_keys));
+        }
         Ok(self.key_proven(user, key).await.unwrap_or_else(only_keys))
     }
 
@@ -501,16 +448,9 @@ impl russh::server::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        let open = self.channels.len();
-        if open >= self.front().config.ssh.max_channels {
-            self.refuse(
-                "session",
-                "too_many_channels",
-                "this connection has as many channels as it may",
-            );
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        let Some(reply) = self.room_for("session", reply).await else {
             return Ok(());
-        }
+        };
         self.channels.insert(
             channel.id(),
             Opened::Fresh {
@@ -536,16 +476,30 @@ impl russh::server::Handler for Handler {
 
     async fn channel_open_direct_tcpip(
         &mut self,
-        _: OperatorChannel,
-        _: &str,
-        _: u32,
+        channel: OperatorChannel,
+        host: &str,
+        port: u32,
         _: &str,
         _: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        self.refuse_open("direct-tcpip", Request::OpenDirectTcpip, reply)
-            .await
+        let at_the_bastion = matches!(
+            &self.stand,
+            Stand::In { login } if login.wanted == Wanted::Bastion
+        );
+        if !at_the_bastion {
+            return self
+                .refuse_open("direct-tcpip", Request::OpenDirectTcpip, reply)
+                .await;
+        }
+        let Some(reply) = self.room_for("direct-tcpip", reply).await else {
+            return Ok(());
+        };
+        self.channels.insert(channel.id(), Opened::Started);
+        let outer = Arc::clone(&self.connection);
+        jump::open(outer, channel, host.to_owned(), port, reply);
+        Ok(())
     }
 
     async fn channel_open_forwarded_tcpip(
@@ -735,6 +689,24 @@ impl Handler {
                 false
             }
         }
+    }
+
+    /// Gives `reply` back where this connection may have one more channel; answers it otherwise.
+    async fn room_for(
+        &self,
+        name: &'static str,
+        reply: ChannelOpenHandle,
+    ) -> Option<ChannelOpenHandle> {
+        if self.channels.len() < self.front().config.ssh.max_channels {
+            return Some(reply);
+        }
+        self.refuse(
+            name,
+            "too_many_channels",
+            "this connection has as many channels as it may",
+        );
+        reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        None
     }
 
     fn refuse_global(&self, name: &'static str, request: Request<'_>) {

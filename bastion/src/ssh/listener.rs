@@ -1,10 +1,11 @@
 //! Takes connections. Before anybody has proven anything: a cap on all of them, one per source
 //! address, a deadline for the login whatever is sent, and not one row written.
 
-use super::handler::{Connection, Handler};
+use super::connection::{self, Connection, stopped};
+use super::handler::Handler;
 use super::{CHANNEL_QUEUE, Front, SSH_ID, WINDOW, preferred};
-use anyhow::{Context as _, Result};
-use russh::server::{Config, run_stream};
+use anyhow::Result;
+use russh::server::Config;
 use russh::{MethodKind, MethodSet, SshId};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,9 +16,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
-
-/// How long a connection has to say its last words once it has to end.
-const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Takes connections until `stop` turns true; then ends them all, sealed.
 pub(crate) async fn run(
@@ -60,114 +58,40 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// One connection, and the end of its session whatever became of it.
-///
-/// INVARIANT: a panic ends one session, never the bastion; and it ends it sealed.
+/// One connection, over a socket.
 async fn attend(
     front: Arc<Front>,
     config: Arc<Config>,
     stream: TcpStream,
     peer: SocketAddr,
-    entry: Entry,
+    mut entry: Entry,
     stop: watch::Receiver<bool>,
 ) {
-    let connection = Connection::new(Arc::clone(&front), peer.ip().to_canonical());
-    let served = serve(front, config, stream, Arc::clone(&connection), entry, stop);
-    match tokio::spawn(served).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%peer, error = format!("{error:#}"), "connection ended"),
-        Err(error) => warn!(%peer, %error, "a connection ended with a panic"),
-    }
-    connection.finish().await;
-}
-
-/// One connection, from its first byte to its last.
-async fn serve(
-    front: Arc<Front>,
-    config: Arc<Config>,
-    stream: TcpStream,
-    connection: Arc<Connection>,
-    entry: Entry,
-    mut stop: watch::Receiver<bool>,
-) -> Result<()> {
-    stream.set_nodelay(true).context("the socket")?;
-    let stream = stream.into_std().context("the socket")?;
-    let socket = stream.try_clone().context("the socket")?;
-    let stream = TcpStream::from_std(stream).context("the socket")?;
-    let grace = tokio::time::sleep(Duration::from_secs(front.config.ssh.login_grace_s));
-    tokio::pin!(grace);
-
+    let Some((stream, socket)) = twice(stream) else {
+        debug!(%peer, "the socket was gone");
+        return;
+    };
+    let connection = Connection::new(front, peer.ip().to_canonical(), stop);
     let handler = Handler::new(Arc::clone(&connection));
-    let mut session = tokio::select! {
-        started = run_stream(config, stream, handler) => started.context("no SSH")?,
-        () = &mut grace => {
-            socket.shutdown(Shutdown::Both).ok();
-            anyhow::bail!("no SSH within the login's time");
-        }
+    let unauthenticated = entry.unauthenticated.take();
+    let logged_in = move || drop(unauthenticated);
+    let sever = move || {
+        socket.shutdown(Shutdown::Both).ok();
     };
-    let handle = session.handle();
-    let mut entry = entry;
-    let mut over = false;
-    let result = loop {
-        tokio::select! {
-            result = &mut session => {
-                over = true;
-                break result.context("the connection");
-            }
-            () = connection.logged_in.notified() => entry.logged_in(),
-            () = &mut grace, if entry.unauthenticated.is_some() => {
-                socket.shutdown(Shutdown::Both).ok();
-                break Err(anyhow::anyhow!("no login in time"));
-            }
-            () = connection.end.notified() => {
-                break end(&handle, &mut session, &mut over).await;
-            }
-            () = stopped(&mut stop) => {
-                if let Some(live) = connection.live().await {
-                    live.cut("the bastion is being stopped").await;
-                }
-                break end(&handle, &mut session, &mut over).await;
-            }
-        }
-    };
-    // Whatever is left of it: the library's task ends when its socket does.
-    socket.shutdown(Shutdown::Both).ok();
-    if !over {
-        drop(tokio::time::timeout(LAST_WORDS, &mut session).await);
-    }
-    result
+    connection::attend(connection, config, stream, handler, logged_in, sever).await;
+    drop(entry);
 }
 
-/// Resolves once the bastion is asked to stop.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone stops too.
-    stop.wait_for(|stop| *stop)
-        .await
-        .map(drop)
-        .unwrap_or_default();
+/// The socket once to read and write, and once to shut down whatever becomes of the first.
+fn twice(stream: TcpStream) -> Option<(TcpStream, std::net::TcpStream)> {
+    stream.set_nodelay(true).ok()?;
+    let stream = stream.into_std().ok()?;
+    let socket = stream.try_clone().ok()?;
+    Some((TcpStream::from_std(stream).ok()?, socket))
 }
 
-async fn end(
-    handle: &russh::server::Handle,
-    session: &mut russh::server::RunningSession<Handler>,
-    over: &mut bool,
-) -> Result<()> {
-    let goodbye = handle.disconnect(
-        russh::Disconnect::ByApplication,
-        "the session has ended".to_owned(),
-        "en".to_owned(),
-    );
-    drop(tokio::time::timeout(LAST_WORDS, goodbye).await);
-    match tokio::time::timeout(LAST_WORDS, session).await {
-        Ok(result) => {
-            *over = true;
-            result.context("the connection")
-        }
-        Err(_) => Ok(()),
-    }
-}
-
-fn server_config(front: &Front) -> Config {
+/// What every connection of operators begins with.
+pub(crate) fn server_config(front: &Front) -> Config {
     Config {
         server_id: SshId::Standard(Cow::Borrowed(SSH_ID)),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
@@ -239,13 +163,6 @@ impl Gate {
             _all: all,
             unauthenticated: Some((unauthenticated, from)),
         })
-    }
-}
-
-impl Entry {
-    /// Gives the place of an unauthenticated connection back; the connection goes on.
-    fn logged_in(&mut self) {
-        self.unauthenticated = None;
     }
 }
 

@@ -58,6 +58,29 @@ impl Login {
     }
 }
 
+impl Login {
+    /// Reads the user name of a connection to `target` within one of `operator`'s: `root`, or
+    /// `root+INT-2026-00042`.
+    pub(crate) fn through(
+        operator: &OperatorId,
+        target: &str,
+        user: &str,
+    ) -> Result<Self, NameError> {
+        let (account, intervention) = match user.split_once('+') {
+            Some((account, number)) => (account, Some(InterventionId::parse(number)?)),
+            None => (user, None),
+        };
+        Ok(Self {
+            operator: operator.clone(),
+            wanted: Wanted::Target(Destination {
+                account: AccountName::parse(account)?,
+                target: target.to_owned(),
+                intervention,
+            }),
+        })
+    }
+}
+
 impl Wanted {
     /// As a person would say it: `root@db1.chu-exemple`, or nothing.
     pub(crate) fn shown(&self) -> String {

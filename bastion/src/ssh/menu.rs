@@ -6,6 +6,7 @@
 use super::Front;
 use super::console::Console;
 use super::handler::{REFUSED, listed};
+use super::jump;
 use super::login::Destination;
 use super::session::{self, Proven, Run, Start};
 use crate::clock;
@@ -50,6 +51,8 @@ enum BareCommand {
     Sessions(Listing),
     /// Who you are here, and with which rights
     Whoami(Listing),
+    /// What your ssh needs to jump:   ssh -J …@bastion root@db1.chu-exemple
+    KnownHosts(Listing),
 }
 
 #[derive(Args)]
@@ -274,6 +277,7 @@ async fn answer(
         BareCommand::Close(close) => self::close(front, proven, &close).await,
         BareCommand::Sessions(listing) => sessions(front, proven, &listing).await,
         BareCommand::Whoami(listing) => whoami(front, proven, &listing).await,
+        BareCommand::KnownHosts(listing) => known_hosts(front, proven, &listing).await,
     };
     match done {
         Ok(text) => (text, 0),
@@ -468,6 +472,51 @@ async fn whoami(front: &Front, proven: &Proven, listing: &Listing) -> Result<Str
         lines.push("  no right on any system; ask a manager".to_owned());
     }
     Ok(lines.join("\n"))
+}
+
+/// A line for `~/.ssh/known_hosts` and a section for `~/.ssh/config`, ready to paste.
+async fn known_hosts(front: &Front, proven: &Proven, listing: &Listing) -> Result<String> {
+    let targets = jump::targets_of(front, &proven.operator)
+        .await
+        .context("the bastion's database does not answer; try again")?;
+    if targets.is_empty() {
+        bail!("no system is open to you; ask a manager for a right");
+    }
+    let patterns = patterns(&targets);
+    let authority = front
+        .keys
+        .host_ca
+        .public_key()
+        .to_openssh()
+        .context("the host authority's key")?;
+    let ssh = &front.config.ssh;
+    let known = format!("@cert-authority {} {authority}", patterns.join(","));
+    let config = format!(
+        "Host {}\n    ProxyJump {}@{}:{}",
+        patterns.join(" "),
+        proven.operator,
+        ssh.name,
+        ssh.listen.port()
+    );
+    Ok(if listing.json {
+        json!({ "known_hosts": known, "config": config, "targets": targets }).to_string()
+    } else {
+        format!("# One line of ~/.ssh/known_hosts\n{known}\n\n# In ~/.ssh/config\n{config}")
+    })
+}
+
+/// `*.chu-exemple` for all that end so; a name without a dot as it is.
+fn patterns(targets: &[String]) -> Vec<String> {
+    let mut patterns: Vec<String> = targets
+        .iter()
+        .map(|target| match target.split_once('.') {
+            Some((_, rest)) => format!("*.{rest}"),
+            None => target.clone(),
+        })
+        .collect();
+    patterns.sort_unstable();
+    patterns.dedup();
+    patterns
 }
 
 async fn close(front: &Front, proven: &Proven, close: &Close) -> Result<String> {

@@ -1,0 +1,240 @@
+//! One SSH connection of an operator's, from its first byte to its last, and what its callbacks,
+//! channels and ends share. It comes from the listener, or through another one (`jump`).
+
+use super::Front;
+use super::handler::Handler;
+use super::session::{self, Live, Proven};
+use crate::clock;
+use access::{Event, Who};
+use anyhow::{Context as _, Result};
+use russh::server::{Config, Handle, RunningSession, run_stream};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+/// How long a connection has to say its last words once it has to end.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Refusals that one connection can have traced; then it is ended.
+const MOST_REFUSALS: u32 = 200;
+
+/// What a connection's callbacks, its channels and whoever ends it share.
+pub(crate) struct Connection {
+    pub(crate) front: Arc<Front>,
+    pub(crate) source: IpAddr,
+    pub(crate) proven: OnceLock<Proven>,
+    /// Opened by the first channel that needs it; one per connection.
+    pub(crate) live: Mutex<Slot>,
+    /// Connections that run inside this one.
+    pub(crate) jumps: Mutex<JoinSet<()>>,
+    /// Somebody is logged in.
+    pub(crate) logged_in: Notify,
+    /// The connection has to end.
+    pub(crate) end: Notify,
+    /// The bastion is asked to stop.
+    pub(crate) stop: watch::Receiver<bool>,
+    refusals: AtomicU32,
+}
+
+/// The session of a connection. A channel that asks for one after the connection is gone opens
+/// none: nobody would end it.
+pub(crate) enum Slot {
+    Empty,
+    Live(Arc<Live>),
+    Gone,
+}
+
+impl Connection {
+    pub(crate) fn new(front: Arc<Front>, source: IpAddr, stop: watch::Receiver<bool>) -> Arc<Self> {
+        Arc::new(Self {
+            front,
+            source,
+            proven: OnceLock::new(),
+            live: Mutex::new(Slot::Empty),
+            jumps: Mutex::default(),
+            logged_in: Notify::new(),
+            end: Notify::new(),
+            stop,
+            refusals: AtomicU32::new(0),
+        })
+    }
+
+    /// Ends what ran on this connection. Called when the connection is gone.
+    async fn finish(&self) {
+        self.wait_for_jumps().await;
+        let was = std::mem::replace(&mut *self.live.lock().await, Slot::Gone);
+        if let Slot::Live(live) = was {
+            live.end(&self.front).await;
+        }
+    }
+
+    /// The session of this connection, if it has one.
+    pub(crate) async fn live(&self) -> Option<Arc<Live>> {
+        match &*self.live.lock().await {
+            Slot::Live(live) => Some(Arc::clone(live)),
+            Slot::Empty | Slot::Gone => None,
+        }
+    }
+
+    async fn wait_for_jumps(&self) {
+        while let Some(ended) = self.jumps.lock().await.join_next().await {
+            if let Err(error) = ended {
+                warn!(%error, "the end of a connection within a connection was not waited for");
+            }
+        }
+    }
+
+    /// Writes down a refused request; too many of them end the connection.
+    pub(crate) async fn trace_refused(&self, request: &str, code: &str, sentence: &str) {
+        let Some(proven) = self.proven.get() else {
+            return;
+        };
+        if self.refusals.fetch_add(1, Ordering::Relaxed) >= MOST_REFUSALS {
+            self.end.notify_one();
+            return;
+        }
+        let mut event = Event::new(
+            "request.refused",
+            Who::Operator(proven.operator.clone()),
+            format!("operator {}", proven.operator),
+            clock::now(),
+        )
+        .with("request", request)
+        .with("codes", [code])
+        .with("source", self.source);
+        if let Some(live) = self.live().await {
+            live.journal_refused(request, code, sentence).await;
+            let row = live.row();
+            event = event
+                .of_customer(&row.customer)
+                .in_intervention(&row.intervention)
+                .in_session(&row.id);
+        }
+        session::append(&self.front, event).await;
+    }
+}
+
+/// Serves one connection to its end, and ends its session whatever became of it. `sever` takes the
+/// stream away; `logged_in` is called once somebody is.
+///
+/// INVARIANT: a panic ends one session, never the bastion; and it ends it sealed.
+pub(crate) async fn attend<S>(
+    connection: Arc<Connection>,
+    config: Arc<Config>,
+    stream: S,
+    handler: Handler,
+    logged_in: impl FnOnce() + Send + 'static,
+    sever: impl Fn() + Send + 'static,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let served = serve(
+        Arc::clone(&connection),
+        config,
+        stream,
+        handler,
+        logged_in,
+        sever,
+    );
+    let source = connection.source;
+    match tokio::spawn(served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%source, error = format!("{error:#}"), "connection ended"),
+        Err(error) => warn!(%source, %error, "a connection ended with a panic"),
+    }
+    connection.finish().await;
+}
+
+async fn serve<S>(
+    connection: Arc<Connection>,
+    config: Arc<Config>,
+    stream: S,
+    handler: Handler,
+    logged_in: impl FnOnce() + Send,
+    sever: impl Fn() + Send,
+) -> Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let grace = connection.front.config.ssh.login_grace_s;
+    let grace = tokio::time::sleep(Duration::from_secs(grace));
+    tokio::pin!(grace);
+    let mut session = tokio::select! {
+        started = run_stream(config, stream, handler) => started.context("no SSH")?,
+        () = &mut grace => {
+            sever();
+            anyhow::bail!("no SSH within the login's time");
+        }
+    };
+    let handle = session.handle();
+    let mut stop = connection.stop.clone();
+    let mut logged_in = Some(logged_in);
+    let mut over = false;
+    let result = loop {
+        tokio::select! {
+            result = &mut session => {
+                over = true;
+                break result.context("the connection");
+            }
+            () = connection.logged_in.notified() => {
+                if let Some(logged_in) = logged_in.take() {
+                    logged_in();
+                }
+            }
+            () = &mut grace, if logged_in.is_some() => {
+                sever();
+                break Err(anyhow::anyhow!("no login in time"));
+            }
+            () = connection.end.notified() => {
+                break end(&handle, &mut session, &mut over).await;
+            }
+            () = stopped(&mut stop) => {
+                // Each says its own last words, on this connection.
+                drop(tokio::time::timeout(3 * LAST_WORDS, connection.wait_for_jumps()).await);
+                if let Some(live) = connection.live().await {
+                    live.cut("the bastion is being stopped").await;
+                }
+                break end(&handle, &mut session, &mut over).await;
+            }
+        }
+    };
+    // Whatever is left of it: the library's task ends when its stream does.
+    sever();
+    if !over {
+        drop(tokio::time::timeout(LAST_WORDS, &mut session).await);
+    }
+    result
+}
+
+/// Resolves once the bastion is asked to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone stops too.
+    stop.wait_for(|stop| *stop)
+        .await
+        .map(drop)
+        .unwrap_or_default();
+}
+
+async fn end(
+    handle: &Handle,
+    session: &mut RunningSession<Handler>,
+    over: &mut bool,
+) -> Result<()> {
+    let goodbye = handle.disconnect(
+        russh::Disconnect::ByApplication,
+        "the session has ended".to_owned(),
+        "en".to_owned(),
+    );
+    drop(tokio::time::timeout(LAST_WORDS, goodbye).await);
+    match tokio::time::timeout(LAST_WORDS, session).await {
+        Ok(result) => {
+            *over = true;
+            result.context("the connection")
+        }
+        Err(_) => Ok(()),
+    }
+}
