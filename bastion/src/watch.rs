@@ -115,7 +115,7 @@ impl Watch {
         }
         self.looked = tick;
         for session in live {
-            match session.decide_again(front, None).await {
+            match session.decide_again(front).await {
                 Ok(Ok(())) => session.agreed.store(clock::monotonic(), Ordering::Relaxed),
                 Ok(Err(denials)) => {
                     session.agreed.store(clock::monotonic(), Ordering::Relaxed);

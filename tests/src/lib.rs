@@ -24,7 +24,7 @@ pub use bastion::{Another, Bastion, Options};
 pub use browser::Browser;
 pub use postgres::Postgres;
 pub use shared::Shared;
-pub use ssh::{Ran, Ssh};
+pub use ssh::{Ran, Ssh, Way};
 pub use sshd::Sshd;
 
 use std::net::{Ipv4Addr, TcpListener};

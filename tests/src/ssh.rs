@@ -1,6 +1,7 @@
 //! The system's own `ssh`, as an operator would run it, with nothing of this machine's
 //! configuration.
 
+use crate::bastion::TARGET;
 use crate::{Bastion, now};
 use std::ffi::OsStr;
 use std::fs;
@@ -8,6 +9,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// One call of `ssh`.
@@ -20,6 +22,21 @@ pub struct Ssh<'a> {
     source: String,
     address: String,
     options: Vec<String>,
+    way: Way,
+}
+
+/// How a client reaches a target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// `alice+root+db1.chu-exemple@bastion`.
+    LoginName,
+    /// `-J alice@bastion root@db1.chu-exemple`.
+    Jump,
+}
+
+impl Way {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::LoginName, Self::Jump];
 }
 
 /// The address that clients come from if nothing else is said.
@@ -50,7 +67,15 @@ impl<'a> Ssh<'a> {
             source: LOCALHOST.to_owned(),
             address: bastion.ready.ssh.clone(),
             options: Vec::new(),
+            way: Way::LoginName,
         }
+    }
+
+    /// To the target, this way.
+    #[must_use]
+    pub fn by(mut self, way: Way) -> Self {
+        self.way = way;
+        self
     }
 
     /// Answers the second factor's question with this instead of a right code.
@@ -121,6 +146,80 @@ impl<'a> Ssh<'a> {
 
     /// The same with further options, which come before the host.
     pub(crate) fn command_with(&self, options: &[&str]) -> Command {
+        let mut command = Command::new("ssh");
+        command.arg("-F").arg(self.config());
+        let ask = match &self.code {
+            Code::Fresh if self.bastion.needs_no_code(&self.login, &self.source) => None,
+            Code::None => None,
+            Code::Given(code) => Some(code.clone()),
+            Code::Fresh => Some(self.bastion.fresh_code(&self.login)),
+        };
+        if let Some(code) = ask {
+            command
+                .env("SSH_ASKPASS", self.askpass())
+                .env("SSH_ASKPASS_REQUIRE", "force")
+                .env("TEST_CODE", code);
+        } else {
+            // Who cannot be asked.
+            command.env("SSH_ASKPASS_REQUIRE", "never");
+        }
+        if self.way == Way::LoginName {
+            // Some are no words of a configuration.
+            command.args(["-l", &self.user]);
+        }
+        command
+            .args(&self.options)
+            .args(options)
+            .arg(match self.way {
+                Way::LoginName => "bastion",
+                Way::Jump => TARGET,
+            })
+            .env_remove("SSH_AUTH_SOCK");
+        command
+    }
+
+    /// The client's configuration, in a file: options on the command line do not reach a jump's
+    /// first connection.
+    fn config(&self) -> PathBuf {
+        static WRITTEN: AtomicU32 = AtomicU32::new(0);
+        let directory = self.bastion.dir.path();
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!("ssh-config-{number}"));
+        let (host, port) = self.address.rsplit_once(':').unwrap();
+        let batch = match &self.code {
+            Code::Fresh if self.bastion.needs_no_code(&self.login, &self.source) => "yes",
+            Code::None => "yes",
+            Code::Given(_) | Code::Fresh => "no",
+        };
+        let known_hosts = directory.join("known_hosts");
+        let mut text = format!(
+            "Host bastion\n HostName {host}\n Port {port}\n IdentityFile {}\n \
+             IdentitiesOnly yes\n StrictHostKeyChecking accept-new\n UserKnownHostsFile {}\n \
+             BindAddress {}\n LogLevel ERROR\n ConnectTimeout 20\n BatchMode {batch}\n \
+             NumberOfPasswordPrompts 1\n",
+            self.key.display(),
+            known_hosts.display(),
+            self.source,
+        );
+        if self.way == Way::Jump {
+            let authority = directory.join("known_targets");
+            let key = fs::read_to_string(self.bastion.state().join("host-ca.pub")).unwrap();
+            fs::write(&authority, format!("@cert-authority *.chu-exemple {key}")).unwrap();
+            text.push_str(&format!(
+                "Host {TARGET}\n ProxyJump {}@bastion\n User {}\n IdentityFile none\n \
+                 IdentitiesOnly yes\n StrictHostKeyChecking yes\n UserKnownHostsFile {}\n \
+                 LogLevel ERROR\n BatchMode yes\n",
+                self.login,
+                self.bastion.account,
+                authority.display(),
+            ));
+        }
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The program that `ssh` asks for the code, and that notes what it was asked.
+    fn askpass(&self) -> PathBuf {
         let directory = self.bastion.dir.path();
         let askpass = directory.join("askpass");
         if !askpass.exists() {
@@ -141,51 +240,7 @@ impl<'a> Ssh<'a> {
             )
             .unwrap();
         }
-        let (host, port) = self.address.rsplit_once(':').unwrap();
-        let mut command = Command::new("ssh");
-        command
-            .args([
-                "-F",
-                "none",
-                "-o",
-                "IdentitiesOnly=yes",
-                "-o",
-                "StrictHostKeyChecking=accept-new",
-            ])
-            .args(["-o", "LogLevel=ERROR", "-o", "ConnectTimeout=20"])
-            .arg("-o")
-            .arg(format!(
-                "UserKnownHostsFile={}",
-                directory.join("known_hosts").display()
-            ))
-            .arg("-i")
-            .arg(&self.key)
-            .args(["-p", port, "-b", &self.source, "-l", &self.user]);
-        match &self.code {
-            Code::Fresh if self.bastion.needs_no_code(&self.login, &self.source) => {
-                command.args(["-o", "BatchMode=yes"]);
-            }
-            Code::None => {
-                command.args(["-o", "BatchMode=yes"]);
-            }
-            Code::Fresh | Code::Given(_) => {
-                let code = match &self.code {
-                    Code::Given(code) => code.clone(),
-                    Code::Fresh | Code::None => self.bastion.fresh_code(&self.login),
-                };
-                command
-                    .args(["-o", "NumberOfPasswordPrompts=1"])
-                    .env("SSH_ASKPASS", &askpass)
-                    .env("SSH_ASKPASS_REQUIRE", "force")
-                    .env("TEST_CODE", code);
-            }
-        }
-        command
-            .args(&self.options)
-            .args(options)
-            .arg(host)
-            .env_remove("SSH_AUTH_SOCK");
-        command
+        askpass
     }
 
     /// Runs it to its end with this remote command (none: a shell) and this input.

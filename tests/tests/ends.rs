@@ -9,7 +9,9 @@
     reason = "tests say so by failing"
 )]
 
+use access::grant::Operation;
 use access::intervention::InterventionState;
+use access::review::{Attestations, Review, ReviewDecision};
 use access::session::SessionState;
 use access::{InterventionId, Operator, OperatorId, Who};
 use e2e::bastion::signal;
@@ -170,6 +172,42 @@ fn a_session_ends_when_the_person_the_right_or_the_company_does() {
         told.refused_with("operator_suspended");
         assert_eq!(told.stdout, "", "{command}");
     }
+}
+
+#[test]
+fn a_right_that_is_reduced_ends_what_it_covers_no_more() {
+    let bastion = Bastion::start(Options::logged_in_already());
+    let command = Going::on(&bastion, "bob", "commands-no-more", Where::Command);
+    let at = now();
+    bastion.rows(|store| async move {
+        let filter = store::GrantFilter {
+            operator: Some(OperatorId::parse("bob").unwrap()),
+            limit: 10,
+            ..store::GrantFilter::default()
+        };
+        let grant = store.grants(filter).await.unwrap().remove(0);
+        let mut scope = grant.terms.scope.clone();
+        scope.operations.remove(&Operation::Exec);
+        let manager = OperatorId::parse("marie").unwrap();
+        let manager = store.operator(&manager).await.unwrap().unwrap();
+        let review = Review {
+            reviewer: manager.id.clone(),
+            decision: ReviewDecision::Reduce { scope },
+            attestations: Attestations::ALL,
+            comment: "shells are enough".to_owned(),
+            at: time(),
+        };
+        let reviewed = grant.review(&manager, review, time()).unwrap();
+        store.save(reviewed).await.unwrap();
+    });
+    let ended = command.wait();
+    assert!(ended.at.duration_since(at) < AT_ONCE);
+    ended.says("Refused (operation_not_granted)");
+    ended_because(&bastion, "commands-no-more", "operation_not_granted");
+    bastion
+        .ssh("bob")
+        .run("true")
+        .refused_with("operation_not_granted");
 }
 
 #[test]

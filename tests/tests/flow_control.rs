@@ -11,7 +11,7 @@
 )]
 
 use e2e::bastion::signal;
-use e2e::{Bastion, Options, eventually, now};
+use e2e::{Bastion, Options, Way, eventually, now};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -33,7 +33,7 @@ const BOTH_STALLED: u64 = 128 * 1024;
 fn an_echo_comes_back_whole() {
     each_way(|bastion, way| {
         let memory = Memory::watch(bastion);
-        let got = echo(&way.command(bastion, &[]), 100 * MIB, 0);
+        let got = echo(&command(bastion, way, &[]), 100 * MIB, 0);
         assert_eq!(got, digest(100 * MIB));
         memory.stayed_below(ONE_STALLED);
     });
@@ -43,7 +43,7 @@ fn an_echo_comes_back_whole() {
 fn an_echo_comes_back_whole_to_a_reader_who_sleeps() {
     each_way(|bastion, way| {
         let memory = Memory::watch(bastion);
-        let got = echo(&way.command(bastion, &[]), 100 * MIB, 4);
+        let got = echo(&command(bastion, way, &[]), 100 * MIB, 4);
         assert_eq!(got, digest(100 * MIB));
         memory.stayed_below(BOTH_STALLED);
     });
@@ -52,7 +52,7 @@ fn an_echo_comes_back_whole_to_a_reader_who_sleeps() {
 #[test]
 fn an_echo_comes_back_whole_while_keys_are_exchanged() {
     each_way(|bastion, way| {
-        let command = way.command(bastion, &["-oRekeyLimit=1M"]);
+        let command = command(bastion, way, &["-oRekeyLimit=1M"]);
         assert_eq!(echo(&command, 100 * MIB, 1), digest(100 * MIB));
     });
 }
@@ -62,7 +62,7 @@ fn a_program_that_answers_every_line_on_both_outputs_does_not_hang() {
     each_way(|bastion, way| {
         let folder = bastion.dir.path();
         let (out, err) = (folder.join("out"), folder.join("err"));
-        let mut ssh = within(120, &way.command(bastion, &[]));
+        let mut ssh = within(120, &command(bastion, way, &[]));
         ssh.arg(r#"awk '{print > "/dev/stderr"; print}'"#);
         ssh.stdin(lines(8 * MIB))
             .stdout(file(&out))
@@ -78,7 +78,7 @@ fn a_program_that_answers_every_line_on_both_outputs_does_not_hang() {
 fn a_reader_who_stops_costs_no_memory() {
     each_way(|bastion, way| {
         let memory = Memory::watch(bastion);
-        let mut ssh = way.command(bastion, &[]);
+        let mut ssh = command(bastion, way, &[]);
         ssh.arg("head -c 2G /dev/zero")
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
@@ -137,7 +137,7 @@ fn a_gibibyte_goes_up_to_a_slower_program() {
     each_way(|bastion, way| {
         let memory = Memory::watch(bastion);
         let there = bastion.dir.path().join("there.gz");
-        let mut ssh = within(600, &way.command(bastion, &[]));
+        let mut ssh = within(600, &command(bastion, way, &[]));
         ssh.arg(format!("gzip -1 > {}", there.display()))
             .stdin(lines(GIB));
         assert_eq!(ssh.status().unwrap().code(), Some(0));
@@ -154,7 +154,7 @@ fn a_gibibyte_goes_through_a_filter_and_back() {
     each_way(|bastion, way| {
         let memory = Memory::watch(bastion);
         let back = bastion.dir.path().join("back.gz");
-        let mut ssh = within(600, &way.command(bastion, &[]));
+        let mut ssh = within(600, &command(bastion, way, &[]));
         ssh.arg("gzip -1").stdin(lines(GIB)).stdout(file(&back));
         assert_eq!(ssh.status().unwrap().code(), Some(0));
         assert_eq!(
@@ -168,7 +168,7 @@ fn a_gibibyte_goes_through_a_filter_and_back() {
 #[test]
 fn a_program_ends_when_its_reader_has_closed() {
     each_way(|bastion, way| {
-        let mut ssh = within(30, &way.command(bastion, &[]));
+        let mut ssh = within(30, &command(bastion, way, &[]));
         ssh.arg("yes").stdin(Stdio::null()).stdout(Stdio::piped());
         let mut ssh = Ended(ssh.spawn().unwrap());
         let mut output = BufReader::new(ssh.0.stdout.take().unwrap());
@@ -186,7 +186,7 @@ fn a_client_that_is_killed_leaves_nothing_on_the_target() {
     each_way(|bastion, way| {
         let alive = bastion.dir.path().join("alive");
         // Its input is full and unread, so that the close has to pass what waits.
-        let mut ssh = way.command(bastion, &[]);
+        let mut ssh = command(bastion, way, &[]);
         ssh.arg(format!(
             "while echo; do date +%s%N > {}; sleep 0.2; done",
             alive.display()
@@ -245,7 +245,7 @@ fn a_program_ends_for_the_operator_as_it_ended_on_the_target() {
 #[test]
 fn a_program_that_does_not_read_its_input_ends_at_once() {
     each_way(|bastion, way| {
-        let mut ssh = within(30, &way.command(bastion, &[]));
+        let mut ssh = within(30, &command(bastion, way, &[]));
         ssh.arg("exit 4").stdin(lines(100 * MIB));
         assert_eq!(ssh.status().unwrap().code(), Some(4));
     });
@@ -267,13 +267,6 @@ fn two_hundred_short_programs_end_well() {
 
 // --- The ways in: by login name; the transparent jump joins when the bastion answers it
 
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    LoginName,
-}
-
-const WAYS: &[Way] = &[Way::LoginName];
-
 /// Heavy tests one after the other: what they measure is not each other.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
@@ -282,24 +275,17 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn each_way(test: impl Fn(&Bastion, Way)) {
     let _alone = alone();
-    for way in WAYS.iter().copied() {
+    for way in Way::ALL {
         println!("{way:?}");
         test(&Bastion::start(Options::default()), way);
     }
 }
 
-impl Way {
-    /// `ssh` up to and including the host, ready for a remote command.
-    fn command(self, bastion: &Bastion, options: &[&str]) -> Command {
-        match self {
-            Self::LoginName => {
-                let ssh = options
-                    .iter()
-                    .fold(bastion.ssh(OPERATOR), |ssh, o| ssh.option(o));
-                ssh.command()
-            }
-        }
-    }
+/// `ssh` up to and including the host, ready for a remote command.
+fn command(bastion: &Bastion, way: Way, options: &[&str]) -> Command {
+    let ssh = bastion.ssh(OPERATOR).by(way);
+    let ssh = options.iter().fold(ssh, |ssh, option| ssh.option(option));
+    ssh.command()
 }
 
 fn same_environment(command: &mut Command, as_in: &Command) {
@@ -321,7 +307,7 @@ impl Shared {
     fn open(bastion: &Bastion, way: Way) -> Self {
         let path = bastion.dir.path().join("shared");
         let socket = format!("-oControlPath={}", path.display());
-        let mut master = way.command(bastion, &["-oControlMaster=yes", &socket, "-N"]);
+        let mut master = command(bastion, way, &["-oControlMaster=yes", &socket, "-N"]);
         let master = Ended(master.stdin(Stdio::null()).spawn().unwrap());
         eventually(
             "the shared connection stands",

@@ -25,7 +25,7 @@ use recordings::{
 };
 use russh::ChannelMsg;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -85,6 +85,7 @@ pub(crate) struct Live {
 
 struct Running {
     orders: mpsc::Sender<Order>,
+    operation: Operation,
     terminal: bool,
 }
 
@@ -339,11 +340,27 @@ impl Live {
         self.running.send_modify(|running| *running -= 1);
     }
 
-    /// Asks the decision again: for one more channel, or because a fact has changed.
+    /// Asks the decision again, for everything that runs: a fact may have changed.
     pub(crate) async fn decide_again(
         &self,
         front: &Front,
-        operation: Option<Operation>,
+    ) -> Result<Result<(), Vec<Denial>>, StoreError> {
+        let running: BTreeSet<Operation> = self
+            .channels()
+            .values()
+            .map(|running| running.operation)
+            .collect();
+        let mut asked: Vec<Option<Operation>> = running.into_iter().map(Some).collect();
+        if asked.is_empty() {
+            asked.push(None);
+        }
+        self.decide_for(front, &asked).await
+    }
+
+    async fn decide_for(
+        &self,
+        front: &Front,
+        operations: &[Option<Operation>],
     ) -> Result<Result<(), Vec<Denial>>, StoreError> {
         let now = clock::now();
         let mut means = means(front);
@@ -352,8 +369,13 @@ impl Live {
             .store
             .facts_of(&self.row(), means, front.config.policy())
             .await?;
-        facts.asked.operation = operation;
-        Ok(decide(&facts, now).map(drop))
+        for operation in operations {
+            facts.asked.operation = *operation;
+            if let Err(denials) = decide(&facts, now) {
+                return Ok(Err(denials));
+            }
+        }
+        Ok(Ok(()))
     }
 
     /// Ends it from outside. The sentence is said to the operator and kept in the trace.
@@ -455,7 +477,7 @@ impl Live {
         front: &Front,
         operation: Operation,
     ) -> Result<(), ChannelRefused> {
-        let decision = match self.decide_again(front, Some(operation)).await {
+        let decision = match self.decide_for(front, &[Some(operation)]).await {
             Ok(decision) => decision,
             Err(error) => {
                 warn!(session.id = %self.id, %error, "the facts could not be read");
@@ -483,7 +505,7 @@ impl Live {
     async fn relay_channel(&self, front: &Front, start: Start, number: u32) {
         let id = start.channel.id();
         let handle = start.handle.clone();
-        let terminal = start.terminal.is_some();
+        let (operation, terminal) = (start.run.operation(), start.terminal.is_some());
         let (target, start) = match self.start_on_target(start, number).await {
             Ok(started) => started,
             Err((start, sentence)) => {
@@ -503,7 +525,14 @@ impl Live {
             }
         }
         let (orders, inbox) = mpsc::channel(4);
-        self.channels().insert(number, Running { orders, terminal });
+        self.channels().insert(
+            number,
+            Running {
+                orders,
+                operation,
+                terminal,
+            },
+        );
         let tap = Tap {
             recorder: &self.recorder,
             channel: number,
