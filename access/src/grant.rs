@@ -122,6 +122,9 @@ pub enum GrantState {
     Proposed {
         by: Who,
         at: Time,
+        /// Who approved it first, where its proposer is no person who has proven who he is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconded_by: Option<OperatorId>,
     },
     Active {
         proposed_by: Who,
@@ -177,6 +180,7 @@ impl Grant {
         let state = GrantState::Proposed {
             by: by.clone(),
             at: now,
+            seconded_by: None,
         };
         let grant = Self {
             id,
@@ -192,30 +196,40 @@ impl Grant {
     }
 
     /// A second person puts a proposed right in force; proposer, approver and holder all differ.
-    pub fn approve(self, by: &Operator, now: Time) -> Result<Changed<Self>, Refusal> {
+    /// Where it was proposed at the command line, by a name that proves nothing, it takes two
+    /// people: the first only seconds it.
+    pub fn approve(mut self, by: &Operator, now: Time) -> Result<Changed<Self>, Refusal> {
         by.may(Role::Manager).or_else(|_| by.may(Role::Security))?;
         let approver = Who::Operator(by.id.clone());
-        let proposed_by = self.proposer()?;
+        let (proposed_by, first) = self.proposer()?;
         if by.id == self.terms.operator {
             return Err(own_right(&by.id));
         }
-        if approver == proposed_by {
+        if approver == proposed_by || first.as_ref() == Some(&by.id) {
             return Err(Refusal::new(
                 "same_person",
                 format!(
-                    "`{}` proposed this right and cannot approve it; ask a second person",
+                    "`{}` proposed or approved this right already; ask a second person",
                     by.id
                 ),
             ));
         }
-        Ok(self.activate(proposed_by, approver, "grant.approved", now))
+        let by_a_person = matches!(proposed_by, Who::Operator(_));
+        if by_a_person || first.is_some() {
+            return Ok(self.activate(proposed_by, approver, "grant.approved", now));
+        }
+        let event = self.event("grant.seconded", approver, now);
+        if let GrantState::Proposed { seconded_by, .. } = &mut self.state {
+            *seconded_by = Some(by.id.clone());
+        }
+        Ok(Changed::new(self, event))
     }
 
     /// Puts a proposed right in force while the platform is being set up, when there may be
     /// nobody else yet, but not by the holder's own hand. The caller has checked that the set-up
     /// is still open; the trace says so.
     pub fn accept_in_setup(self, by: Who, now: Time) -> Result<Changed<Self>, Refusal> {
-        let proposed_by = self.proposer()?;
+        let (proposed_by, _) = self.proposer()?;
         if by == Who::Operator(self.terms.operator.clone()) {
             return Err(own_right(&self.terms.operator));
         }
@@ -371,9 +385,12 @@ impl Grant {
         }
     }
 
-    fn proposer(&self) -> Result<Who, Refusal> {
+    /// Who proposed it, and who seconded it.
+    fn proposer(&self) -> Result<(Who, Option<OperatorId>), Refusal> {
         match &self.state {
-            GrantState::Proposed { by, .. } => Ok(by.clone()),
+            GrantState::Proposed {
+                by, seconded_by, ..
+            } => Ok((by.clone(), seconded_by.clone())),
             GrantState::Active { .. } | GrantState::Withdrawn { .. } => Err(Refusal::new(
                 "grant_not_proposed",
                 format!("grant `{}` was decided already", self.id),

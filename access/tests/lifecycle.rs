@@ -580,6 +580,23 @@ fn proposer_approver_holder_and_reviewer_of_a_right_differ() {
 }
 
 #[test]
+fn a_right_proposed_at_the_command_line_takes_two_people() {
+    let by = Who::CommandLine("root".to_owned());
+    let proposed = Grant::propose(GrantId::from_random([1; 16]), terms(), by, NOW).unwrap();
+    let first = bob();
+    let seconded = proposed.into_parts().0.approve(&first, NOW).unwrap();
+    assert_eq!(seconded.event().name, "grant.seconded");
+    let grant = seconded.into_parts().0;
+    assert_eq!(grant.standing(NOW), Standing::Proposed);
+    let again = grant.clone().approve(&first, NOW);
+    assert_eq!(refused(again), "same_person", "one person twice");
+    let second = person("carol", Role::Security);
+    let approved = grant.approve(&second, NOW).unwrap();
+    assert_eq!(approved.event().name, "grant.approved");
+    assert_eq!(approved.into_parts().0.standing(NOW), Standing::InForce);
+}
+
+#[test]
 fn only_managers_and_security_give_and_review_rights() {
     for (role, may) in [
         (Role::Manager, true),
@@ -757,7 +774,11 @@ fn between_decisions_a_right_only_ever_gets_less() {
         let start = NOW.plus(numbers.below(500) * DAY).minus(250 * DAY);
         terms.validity = window(start, start.plus(INSTANT + numbers.below(800) * DAY));
         let id = GrantId::from_random([1; 16]);
-        let proposed = Grant::propose(id, terms, by(), NOW).unwrap().into_parts().0;
+        let manager = Who::Operator(person("paul", Role::Manager).id);
+        let proposed = Grant::propose(id, terms, manager, NOW)
+            .unwrap()
+            .into_parts()
+            .0;
         let mut grant = proposed.approve(&bob(), NOW).unwrap().into_parts().0;
         if numbers.below(2) == 0 {
             let due = NOW.plus(numbers.below(360) * DAY);

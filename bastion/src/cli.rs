@@ -95,7 +95,7 @@ pub(crate) struct Apply {
     /// Suspend, remove, disable or withdraw what the file does not name
     #[arg(long)]
     pub(crate) prune: bool,
-    /// Accept the declared rights for the last time: from now on each needs a second person
+    /// Accept the declared rights for the last time: from now on each needs two people
     #[arg(long)]
     pub(crate) close_setup: bool,
 }

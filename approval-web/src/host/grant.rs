@@ -150,7 +150,12 @@ pub(crate) async fn page(
     let sessions = site.store().sessions(filter).await?;
     let words = f.words();
     let (proposed_by, approved_by, withdrawn) = match &one.state {
-        GrantState::Proposed { by, .. } => (people.who(words, by), None, None),
+        GrantState::Proposed {
+            by, seconded_by, ..
+        } => {
+            let seconded = seconded_by.as_ref().map(|first| people.name(first));
+            (people.who(words, by), seconded, None)
+        }
         GrantState::Active {
             proposed_by,
             approved_by,
@@ -174,7 +179,7 @@ pub(crate) async fn page(
     page::render(&GrantPage {
         right: Right::of(&site, &one, &f, &people).await?,
         customer: customer.map_or_else(|| one.terms.customer.to_string(), |c| c.name),
-        may_approve: decides && matches!(one.state, GrantState::Proposed { .. }),
+        may_approve: decides && waits_for(&one, &operator),
         may_review: decides && matches!(one.state, GrantState::Active { .. }),
         own,
         sees_sessions: crate::SESSIONS
@@ -252,6 +257,18 @@ pub(crate) async fn call_review(
 
 async fn grant(site: &Site, id: &str) -> Result<Grant, Problem> {
     load(GrantId::parse(id), async |id| site.store().grant(&id).await).await
+}
+
+/// Whether a proposed right can still use this person's approval.
+fn waits_for(one: &Grant, operator: &Operator) -> bool {
+    match &one.state {
+        GrantState::Proposed {
+            by, seconded_by, ..
+        } => {
+            *by != Who::Operator(operator.id.clone()) && seconded_by.as_ref() != Some(&operator.id)
+        }
+        GrantState::Active { .. } | GrantState::Withdrawn { .. } => false,
+    }
 }
 
 fn decides(operator: &Operator) -> bool {

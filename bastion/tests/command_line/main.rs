@@ -160,7 +160,7 @@ fn once_the_set_up_is_closed_rights_are_only_proposed() {
     let said = host.apply(&more, &[]);
     assert!(said.contains("+ grant bruno-more"), "{said}");
     assert!(
-        said.contains("a second person approves it") && !said.contains("accept"),
+        said.contains("two people approve it on the pages") && !said.contains("accept"),
         "{said}"
     );
     let names = host.event_names();
@@ -172,7 +172,7 @@ fn once_the_set_up_is_closed_rights_are_only_proposed() {
     );
     let again = host.apply(&more, &["--close-setup"]);
     assert!(
-        again.contains("nothing to change") && again.contains("waits for a second person"),
+        again.contains("nothing to change") && again.contains("waits for two people"),
         "{again}"
     );
 }

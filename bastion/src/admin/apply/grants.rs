@@ -133,7 +133,7 @@ fn propose(
     let what = told(&entry.operator, entry);
     match draft.setup {
         Setup::Closed => {
-            let what = format!("propose {what}; a second person approves it");
+            let what = format!("propose {what}; two people approve it on the pages");
             draft.change(place, (Sign::Create, subject, what), proposed);
         }
         Setup::Open | Setup::Closing => {
@@ -170,7 +170,7 @@ fn compare(draft: &mut Draft<'_>, place: &Place, known: &Grant, entry: &WantedGr
     }
     if let GrantState::Proposed { .. } = known.state {
         match draft.setup {
-            Setup::Closed => draft.line(Sign::Note, subject, "waits for a second person"),
+            Setup::Closed => draft.line(Sign::Note, subject, "waits for two people"),
             Setup::Open | Setup::Closing => {
                 let accepted = known.clone().accept_in_setup(draft.by.clone(), draft.now);
                 draft.change(

@@ -36,7 +36,7 @@ pub(super) enum Setup {
     Open,
     /// The same for the last time: this run closes the set-up.
     Closing,
-    /// Rights are only proposed; a second person approves them.
+    /// Rights are only proposed; two people approve them.
     Closed,
 }
 
@@ -122,7 +122,7 @@ impl Plan {
             draft.line(
                 Sign::Amend,
                 "set-up",
-                "close; from now on a right needs a second person",
+                "close; from now on a right needs two people",
             );
         }
         if !draft.faults.is_empty() {
