@@ -15,6 +15,11 @@
 //! 5. A request that the library does not know reaches the channel, and can be sent:
 //!    `eow@openssh.com` (without it `ssh host yes | head -1` does not end) and `break`.
 //! 6. A channel that is refused can be refused with a sentence, which OpenSSH's client shows.
+//! 7. What no window bounds (requests, environment, the peer's own window adjustments) is bounded:
+//!    a peer that sends more than is read loses its connection instead of filling the memory.
+//! 8. A server hears of requests and channels whose name the library does not know, and answers
+//!    such a channel once; as published it is refused twice, and a strict client leaves.
+//! 9. A connection's task ends with whoever started it.
 
 pub(crate) struct Change {
     pub(crate) file: &'static str,
@@ -88,7 +93,8 @@ impl ChannelReadHalf {
     once("channels/mod.rs",
 "        self.receiver.recv().await
 ",
-"        let msg = self.receiver.recv().await?;
+"        self.credit.reading();
+        let msg = self.receiver.recv().await?;
         self.credit.take(&msg);
         if matches!(msg, ChannelMsg::Close) {
             self.receiver.close();
@@ -129,9 +135,23 @@ impl ChannelReadHalf {
         &self,
         msg: ChannelMsg,
     ) -> Result<(), tokio::sync::mpsc::error::SendError<ChannelMsg>> {
-        let queued = self.sender.send(msg).await;
+        use tokio::sync::mpsc::error::{SendError, TrySendError};
+        let credit = &self.window_size.credit;
+        if !credit.admit(&msg) {
+            return Err(SendError(msg));
+        }
+        let queued = match self.sender.try_send(msg) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(msg)) => Err(SendError(msg)),
+            Err(TrySendError::Full(msg)) if credit.is_read() => self.sender.send(msg).await,
+            // Its reader is in this very task, or never comes.
+            Err(TrySendError::Full(msg)) => {
+                credit.overflow();
+                Err(SendError(msg))
+            }
+        };
         if let Err(unread) = &queued {
-            self.window_size.credit.take(&unread.0);
+            credit.take(&unread.0);
         }
         queued
     }
@@ -648,4 +668,110 @@ impl std::ops::Deref for ChannelRef {"),
                         \"en\".encode",
 "                        pending.sentence.as_deref().unwrap_or(reason.description()).encode(&mut enc.write)?;
                         \"en\".encode"),
+
+    // --- What no window bounds.
+    once("server/encrypted.rs",
+"let _ = chan.try_send(ChannelMsg::WindowAdjusted { new_size });",
+"let _nobody_reads_it = new_size;"),
+    once("client/encrypted.rs",
+"let _ = chan.try_send(ChannelMsg::WindowAdjusted { new_size });",
+"let _nobody_reads_it = new_size;"),
+    once("server/session.rs",
+"                                Ok(_) => {},
+                                Err(e) => return Err(e),
+",
+"                                Ok(_) => {
+                                    if self.channels.values().any(|channel| channel.window_size().credit.overflowed()) {
+                                        return Err(crate::Error::Inconsistent.into());
+                                    }
+                                }
+                                Err(e) => return Err(e),
+"),
+    once("client/mod.rs",
+"                            reply(self, handler, kex_done_signal, &mut pkt).await?;
+",
+"                            reply(self, handler, kex_done_signal, &mut pkt).await?;
+                            if self.channels.values().any(|channel| channel.window_size().credit.overflowed()) {
+                                return Err(crate::Error::Inconsistent.into());
+                            }
+"),
+
+    // --- What the library does not know.
+    once("server/mod.rs",
+"    /// Used to stop the reverse-forwarding of a port, see
+",
+"    /// Something of a name that the library does not know was asked for; it is refused.
+    fn unknown_request(&mut self, name: &str) -> impl Future<Output = ()> + Send {
+        let _ = name;
+        async {}
+    }
+
+    /// Used to stop the reverse-forwarding of a port, see
+"),
+    once("server/encrypted.rs",
+"                debug!(\"unknown channel type: {typ}\");
+                if let Some(ref mut enc) = self.common.encrypted {
+                    msg.unknown_type(&mut enc.write)?;
+                }
+                Ok(())
+",
+"                handler.unknown_request(typ).await;
+                reply.reject(ChannelOpenFailure::UnknownChannelType).await;
+                Ok(())
+"),
+    once("server/encrypted.rs",
+"                    _ => {
+                        self.request_failure();
+                        Ok(())
+                    }
+                }",
+"                    other => {
+                        handler.unknown_request(other).await;
+                        self.request_failure();
+                        Ok(())
+                    }
+                }"),
+    once("server/encrypted.rs",
+"                        debug!(\"unknown channel request {x}\");
+",
+"                        debug!(\"unknown channel request {x}\");
+                        handler.unknown_request(x).await;
+"),
+    once("server/encrypted.rs",
+"            ChannelType::AgentForward => {
+                if let Some(ref mut enc) = self.common.encrypted {
+                    msg.fail(
+                        &mut enc.write,
+                        msg::SSH_OPEN_ADMINISTRATIVELY_PROHIBITED,
+                        b\"Unsupported channel type\",
+                    )?;
+                }
+                Ok(())",
+"            ChannelType::AgentForward => {
+                handler.unknown_request(\"auth-agent@openssh.com\").await;
+                reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+                Ok(())"),
+
+    // --- The end from outside.
+    once("server/mod.rs",
+"    join: JoinHandle<Result<(), H::Error>>,
+}
+",
+"    join: JoinHandle<Result<(), H::Error>>,
+    /// Dropped, it ends the task.
+    _alive: tokio::sync::oneshot::Sender<()>,
+}
+"),
+    once("server/mod.rs",
+"    let join = russh_util::runtime::spawn(session.run(stream, handler));
+",
+"    let (alive, dropped) = tokio::sync::oneshot::channel::<()>();
+    let join = russh_util::runtime::spawn(async move {
+        tokio::select! {
+            ended = session.run(stream, handler) => ended,
+            _ = dropped => Err(crate::Error::Disconnect.into()),
+        }
+    });
+"),
+    once("server/mod.rs", "Ok(RunningSession { handle, join })", "Ok(RunningSession { handle, join, _alive: alive })"),
 ];

@@ -40,6 +40,7 @@ async fn main() {
             cols: 80,
             rows: 24,
             term: "xterm".into(),
+            command: None,
         };
         session.open_channel(Micros(0), 0, kind).await.unwrap();
         idle.push(session);
@@ -81,6 +82,7 @@ async fn main() {
         cols: 80,
         rows: 24,
         term: "xterm".into(),
+        command: None,
     };
     recorder.open_channel(Micros(0), 0, kind).await.unwrap();
     measure(

@@ -22,9 +22,6 @@ pub(crate) struct Channel {
     stdin: Tally,
     stdout: Source,
     stderr: Source,
-    recorded: u64,
-    /// Bytes left out since the cast last showed anything.
-    gap: u64,
     pub(crate) capped: bool,
 }
 
@@ -33,6 +30,8 @@ impl Channel {
         let source = || Source {
             tally: Tally::new(),
             decoder: Decoder::default(),
+            recorded: 0,
+            gap: 0,
         };
         let size = Size::default();
         let capped = Allowance::Capped {
@@ -43,6 +42,8 @@ impl Channel {
             ChannelKind::Terminal { cols, rows, .. } => {
                 (size.or_last(*cols, *rows), Allowance::All)
             }
+            // A shell, which tells by nothing but its output what was done in it.
+            ChannelKind::Exec { command } if command.is_empty() => (size, Allowance::All),
             ChannelKind::Exec { .. } | ChannelKind::Subsystem { .. } => (size, capped),
         };
         Self {
@@ -54,8 +55,6 @@ impl Channel {
             stdin: Tally::new(),
             stdout: source(),
             stderr: source(),
-            recorded: 0,
-            gap: 0,
             capped: false,
         }
     }
@@ -73,40 +72,40 @@ impl Channel {
     }
 
     /// Output into the cast, as far as it is allowed; a gap is marked where it begins and ends.
+    /// Each way out has an allowance of its own, so that noise on one does not hide the other.
     pub(crate) fn show(&mut self, at: Micros, from: Stream, data: &[u8], out: &mut Vec<u8>) {
         let at = self.since_opened(at);
         let length = data.len() as u64;
-        let room = self.room(at);
-        if self.gap > 0 {
+        let allowance = self.allowance;
+        let source = self.source(from);
+        let room = source.room(allowance, at);
+        if source.gap > 0 {
             if room < length.saturating_add(RESUME) {
-                self.gap = self.gap.saturating_add(length);
+                source.gap = source.gap.saturating_add(length);
                 return;
             }
-            asciicast::marker(out, at, &format!("{} bytes were not kept", self.gap));
-            self.gap = 0;
+            source.mark_gap(at, out);
         }
         let kept = usize::try_from(room).map_or(data, |room| data.get(..room).unwrap_or(data));
-        self.recorded = self.recorded.saturating_add(kept.len() as u64);
-        asciicast::output(out, at, &mut self.source(from).decoder, kept);
-        self.gap = length.saturating_sub(kept.len() as u64);
-        if self.gap > 0 {
-            self.capped = true;
-            asciicast::output_end(out, at, &mut self.stdout.decoder);
-            asciicast::output_end(out, at, &mut self.stderr.decoder);
+        source.recorded = source.recorded.saturating_add(kept.len() as u64);
+        asciicast::output(out, at, &mut source.decoder, kept);
+        source.gap = length.saturating_sub(kept.len() as u64);
+        if source.gap > 0 {
+            asciicast::output_end(out, at, &mut source.decoder);
             asciicast::marker(
                 out,
                 at,
                 "capped: what follows is counted and hashed, not kept",
             );
+            self.capped = true;
         }
     }
 
     pub(crate) fn end(&mut self, at: Micros, out: &mut Vec<u8>) {
         let at = self.since_opened(at);
-        asciicast::output_end(out, at, &mut self.stdout.decoder);
-        asciicast::output_end(out, at, &mut self.stderr.decoder);
-        if self.gap > 0 {
-            asciicast::marker(out, at, &format!("{} bytes were not kept", self.gap));
+        for source in [&mut self.stdout, &mut self.stderr] {
+            asciicast::output_end(out, at, &mut source.decoder);
+            source.mark_gap(at, out);
         }
     }
 
@@ -122,7 +121,7 @@ impl Channel {
             stdout_sha256: self.stdout.tally.digest(),
             stderr_bytes: self.stderr.tally.bytes,
             stderr_sha256: self.stderr.tally.digest(),
-            recorded_bytes: self.recorded,
+            recorded_bytes: self.stdout.recorded.saturating_add(self.stderr.recorded),
             replaced_invalid_utf8: replaced(&self.stdout).saturating_add(replaced(&self.stderr)),
             capped: self.capped,
         }
@@ -133,16 +132,6 @@ impl Channel {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         }
-    }
-
-    fn room(&self, since_opened: Micros) -> u64 {
-        let Allowance::Capped { bytes, per_second } = self.allowance else {
-            return u64::MAX;
-        };
-        let seconds = u64::try_from(since_opened.0).unwrap_or(0) / 1_000_000;
-        bytes
-            .saturating_add(per_second.saturating_mul(seconds))
-            .saturating_sub(self.recorded)
     }
 }
 
@@ -186,4 +175,26 @@ impl Tally {
 struct Source {
     tally: Tally,
     decoder: Decoder,
+    recorded: u64,
+    /// Bytes left out since the cast last showed anything of it.
+    gap: u64,
+}
+
+impl Source {
+    fn room(&self, allowance: Allowance, since_opened: Micros) -> u64 {
+        let Allowance::Capped { bytes, per_second } = allowance else {
+            return u64::MAX;
+        };
+        let seconds = u64::try_from(since_opened.0).unwrap_or(0) / 1_000_000;
+        bytes
+            .saturating_add(per_second.saturating_mul(seconds))
+            .saturating_sub(self.recorded)
+    }
+
+    fn mark_gap(&mut self, at: Micros, out: &mut Vec<u8>) {
+        if self.gap > 0 {
+            asciicast::marker(out, at, &format!("{} bytes were not kept", self.gap));
+            self.gap = 0;
+        }
+    }
 }

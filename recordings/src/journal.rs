@@ -44,9 +44,20 @@ pub struct SessionHeader {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ChannelKind {
-    Terminal { cols: u32, rows: u32, term: String },
-    Exec { command: String },
-    Subsystem { name: String },
+    Terminal {
+        cols: u32,
+        rows: u32,
+        term: String,
+        /// What runs in it, where that is no shell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        command: Option<String>,
+    },
+    Exec {
+        command: String,
+    },
+    Subsystem {
+        name: String,
+    },
 }
 
 impl ChannelKind {

@@ -33,6 +33,8 @@ pub struct Options {
     pub database: Option<String>,
     /// Variables of the bastion's environment.
     pub environment: Vec<(String, String)>,
+    /// The name of another target, with an `sshd` of its own.
+    pub another_target: Option<&'static str>,
     /// Further arguments.
     pub more: Vec<String>,
 }
@@ -45,6 +47,7 @@ impl Default for Options {
             reuse_second_factor: None,
             database: None,
             environment: Vec::new(),
+            another_target: None,
             more: Vec::new(),
         }
     }
@@ -98,6 +101,7 @@ pub struct OperatorAccess {
 pub struct Bastion {
     pub ready: Ready,
     pub sshd: Sshd,
+    another_sshd: Option<Sshd>,
     pub dir: TempDir,
     /// The account on the target.
     pub account: String,
@@ -119,12 +123,21 @@ impl Bastion {
             &dir.path().join("target"),
             &dir.path().join("state/user-ca.pub"),
         );
+        let another_sshd = options.another_target.map(|_| {
+            Sshd::start(
+                &dir.path().join("another-target"),
+                &dir.path().join("state/user-ca.pub"),
+            )
+        });
         let ports = [free_port(), free_port(), free_port()];
-        let (child, ready) = launch(&dir, &sshd, &options, ports);
+        let mut targets = vec![(TARGET, &sshd)];
+        targets.extend(options.another_target.zip(another_sshd.as_ref()));
+        let (child, ready) = launch(&dir, &targets, &options, ports);
         let steps = Mutex::default();
         let bastion = Self {
             ready,
             sshd,
+            another_sshd,
             dir,
             account: current_user(),
             options,
@@ -392,7 +405,10 @@ impl Bastion {
     pub fn restart(&mut self) {
         // What was open before is open still.
         self.options.open_intervention = false;
-        let (child, ready) = launch(&self.dir, &self.sshd, &self.options, self.ports);
+        let mut targets = vec![(TARGET, &self.sshd)];
+        let another = self.options.another_target.zip(self.another_sshd.as_ref());
+        targets.extend(another);
+        let (child, ready) = launch(&self.dir, &targets, &self.options, self.ports);
         self.child = child;
         self.ready = ready;
         self.log_everybody_in();
@@ -531,7 +547,12 @@ pub fn signal(pid: u32, name: &str) {
         .unwrap();
 }
 
-fn launch(dir: &TempDir, sshd: &Sshd, options: &Options, ports: [u16; 3]) -> (Child, Ready) {
+fn launch(
+    dir: &TempDir,
+    targets: &[(&str, &Sshd)],
+    options: &Options,
+    ports: [u16; 3],
+) -> (Child, Ready) {
     let state = dir.path().join("state");
     let log = fs::OpenOptions::new()
         .create(true)
@@ -548,14 +569,15 @@ fn launch(dir: &TempDir, sshd: &Sshd, options: &Options, ports: [u16; 3]) -> (Ch
         .args(["--ssh", &format!("127.0.0.1:{ssh}")])
         .args(["--customer-web", &format!("127.0.0.1:{customer}")])
         .args(["--host-web", &format!("127.0.0.1:{host}")])
-        .args(["--operators", &options.operators.to_string()])
-        .arg("--target")
-        .arg(format!(
-            "{TARGET}={}@127.0.0.1:{}={}",
+        .args(["--operators", &options.operators.to_string()]);
+    for (name, sshd) in targets {
+        command.arg("--target").arg(format!(
+            "{name}={}@127.0.0.1:{}={}",
             current_user(),
             sshd.port,
             sshd.host_key.display()
         ));
+    }
     if options.open_intervention {
         command.arg("--open-intervention");
     }

@@ -375,6 +375,7 @@ async fn recorded(desk: &Desk) -> Session {
         cols: 80,
         rows: 24,
         term: "xterm".into(),
+        command: None,
     };
     record.open_channel(Micros(1_000), 1, kind).await.unwrap();
     let shown = format!("{SECRET_LINE}\r\n");

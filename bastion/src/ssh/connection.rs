@@ -7,9 +7,10 @@ use super::session::{self, Live, Proven};
 use crate::clock;
 use access::{Event, Who};
 use anyhow::{Context as _, Result};
+use futures_util::future::join_all;
 use russh::server::{Config, Handle, RunningSession, run_stream};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,10 +28,12 @@ pub(crate) struct Connection {
     pub(crate) front: Arc<Front>,
     pub(crate) source: IpAddr,
     pub(crate) proven: OnceLock<Proven>,
-    /// Opened by the first channel that needs it; one per connection.
-    pub(crate) live: Mutex<Slot>,
+    /// Opened by the first channel that needs them; one for each place that is gone to.
+    pub(crate) sessions: Mutex<Sessions>,
     /// Connections that run inside this one.
     pub(crate) jumps: Mutex<JoinSet<()>>,
+    /// How many there are, those that are still being opened included.
+    pub(crate) places: Arc<AtomicUsize>,
     /// Somebody is logged in.
     pub(crate) logged_in: Notify,
     /// The connection has to end.
@@ -40,12 +43,20 @@ pub(crate) struct Connection {
     refusals: AtomicU32,
 }
 
-/// The session of a connection. A channel that asks for one after the connection is gone opens
+/// The sessions of a connection. A channel that asks for one after the connection is gone opens
 /// none: nobody would end it.
-pub(crate) enum Slot {
-    Empty,
-    Live(Arc<Live>),
+pub(crate) enum Sessions {
+    Open(Vec<Arc<Live>>),
     Gone,
+}
+
+/// One of a connection's channels, as long as it is held.
+pub(crate) struct ChannelPlace(Arc<AtomicUsize>);
+
+impl Drop for ChannelPlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Connection {
@@ -54,8 +65,9 @@ impl Connection {
             front,
             source,
             proven: OnceLock::new(),
-            live: Mutex::new(Slot::Empty),
+            sessions: Mutex::new(Sessions::Open(Vec::new())),
             jumps: Mutex::default(),
+            places: Arc::default(),
             logged_in: Notify::new(),
             end: Notify::new(),
             stop,
@@ -65,19 +77,48 @@ impl Connection {
 
     /// Ends what ran on this connection. Called when the connection is gone.
     async fn finish(&self) {
+        let was = std::mem::replace(&mut *self.sessions.lock().await, Sessions::Gone);
+        if let Sessions::Open(sessions) = was {
+            let ends = sessions.iter().map(|live| live.end(&self.front));
+            join_all(ends).await;
+        }
         self.wait_for_jumps().await;
-        let was = std::mem::replace(&mut *self.live.lock().await, Slot::Gone);
-        if let Slot::Live(live) = was {
-            live.end(&self.front).await;
+    }
+
+    /// The sessions of this connection that go on.
+    pub(crate) async fn live(&self) -> Vec<Arc<Live>> {
+        match &*self.sessions.lock().await {
+            Sessions::Open(sessions) => sessions.clone(),
+            Sessions::Gone => Vec::new(),
         }
     }
 
-    /// The session of this connection, if it has one.
-    pub(crate) async fn live(&self) -> Option<Arc<Live>> {
-        match &*self.live.lock().await {
-            Slot::Live(live) => Some(Arc::clone(live)),
-            Slot::Empty | Slot::Gone => None,
-        }
+    /// Ends the connection when `live` is over; where others of its sessions go on, only `live`.
+    pub(crate) fn watch_over(self: &Arc<Self>, live: &Arc<Live>) {
+        let (connection, live) = (Arc::clone(self), Arc::downgrade(live));
+        tokio::spawn(async move {
+            let Some(live) = live.upgrade() else {
+                return;
+            };
+            live.over.notified().await;
+            let mut sessions = connection.sessions.lock().await;
+            if let Sessions::Open(open) = &mut *sessions
+                && open.iter().any(|other| other.id() != live.id())
+            {
+                open.retain(|other| other.id() != live.id());
+                drop(sessions);
+                live.end(&connection.front).await;
+            } else {
+                connection.end.notify_one();
+            }
+        });
+    }
+
+    /// One more channel, where it may have one.
+    pub(crate) fn place(&self, open: usize) -> Option<ChannelPlace> {
+        let before = self.places.fetch_add(1, Ordering::AcqRel);
+        let place = ChannelPlace(Arc::clone(&self.places));
+        (open + before < self.front.config.ssh.max_channels).then_some(place)
     }
 
     async fn wait_for_jumps(&self) {
@@ -106,8 +147,11 @@ impl Connection {
         .with("request", request)
         .with("codes", [code])
         .with("source", self.source);
-        if let Some(live) = self.live().await {
+        let sessions = self.live().await;
+        for live in &sessions {
             live.journal_refused(request, code, sentence).await;
+        }
+        if let [live] = sessions.as_slice() {
             let row = live.row();
             event = event
                 .of_customer(&row.customer)
@@ -195,9 +239,11 @@ where
             () = stopped(&mut stop) => {
                 // Each says its own last words, on this connection.
                 drop(tokio::time::timeout(3 * LAST_WORDS, connection.wait_for_jumps()).await);
-                if let Some(live) = connection.live().await {
-                    live.cut("the bastion is being stopped").await;
-                }
+                let sessions = connection.live().await;
+                let cuts = sessions
+                    .iter()
+                    .map(|live| live.cut("the bastion is being stopped"));
+                join_all(cuts).await;
                 break end(&handle, &mut session, &mut over).await;
             }
         }
@@ -205,7 +251,8 @@ where
     // Whatever is left of it: the library's task ends when its stream does.
     sever();
     if !over {
-        drop(tokio::time::timeout(LAST_WORDS, &mut session).await);
+        // One that is stuck in itself ends when it is dropped here.
+        drop(tokio::time::timeout(LAST_WORDS, session).await);
     }
     result
 }

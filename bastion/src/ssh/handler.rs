@@ -6,12 +6,12 @@
 //! INVARIANT: the order of authentication. The key's signature is proven before a second factor
 //! is asked and before anything is read or written about a person.
 
-use super::connection::{Connection, Slot};
+use super::connection::{ChannelPlace, Connection, Sessions};
 use super::jump;
 use super::login::{self, Destination, Login, Wanted};
 use super::requests::{Request, Stage, Verdict, verdict};
 use super::second_factor::{Answer, Challenge};
-use super::session::{self, Live, NotOpened, Proven, Run, Start, Terminal};
+use super::session::{self, NotOpened, Proven, Run, Start, Terminal};
 use super::{Front, ReuseKey, menu};
 use crate::clock;
 use access::session::FactorUse;
@@ -296,27 +296,28 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
             return;
         }
     };
-    // Held while it opens: a second channel of the connection waits and joins.
-    let mut slot = connection.live.lock().await;
-    let opened = match &*slot {
-        Slot::Live(live) => Ok(Arc::clone(live)),
-        Slot::Gone => return,
-        Slot::Empty => {
+    // Held while it opens: a second channel of the connection to the same place waits and joins.
+    let mut sessions = connection.sessions.lock().await;
+    let Sessions::Open(open) = &mut *sessions else {
+        return;
+    };
+    let joined = open.iter().find(|live| live.goes_to(&destination));
+    let opened = match joined {
+        Some(live) => Ok(Arc::clone(live)),
+        None => {
             let (operation, motive) = (start.run.operation(), motive(&start));
-            session::open(front, proven, &destination, operation, &motive).await
+            let opened = session::open(front, proven, &destination, operation, &motive).await;
+            if let Ok(live) = &opened {
+                open.push(Arc::clone(live));
+                connection.watch_over(live);
+            }
+            opened
         }
     };
+    drop(sessions);
     match opened {
-        Ok(live) => {
-            if let Slot::Empty = *slot {
-                *slot = Slot::Live(Arc::clone(&live));
-                watch_over(&connection, &live);
-            }
-            drop(slot);
-            live.run_channel(front, start).await;
-        }
+        Ok(live) => live.run_channel(front, start).await,
         Err(NotOpened::Several(permits)) if start.terminal.is_some() => {
-            drop(slot);
             if let Some((start, chosen)) = menu::choose(start, &permits).await {
                 let wanted = Wanted::Target(Destination {
                     intervention: Some(chosen),
@@ -326,7 +327,6 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
             }
         }
         Err(not_opened) => {
-            drop(slot);
             session::say_and_close(start, &refusal(front, proven, &destination, &not_opened)).await;
         }
     }
@@ -339,17 +339,6 @@ fn motive(start: &Start) -> String {
         .iter()
         .find(|(name, _)| matches!(name.as_str(), "BASTION_MOTIVE" | "LC_BASTION_MOTIVE"));
     given.map(|(_, value)| value.clone()).unwrap_or_default()
-}
-
-/// When the session is over, so is the connection.
-fn watch_over(connection: &Arc<Connection>, live: &Arc<Live>) {
-    let (connection, live) = (Arc::clone(connection), Arc::downgrade(live));
-    tokio::spawn(async move {
-        if let Some(live) = live.upgrade() {
-            live.over.notified().await;
-            connection.end.notify_one();
-        }
-    });
 }
 
 /// What the operator reads when no session was opened.
@@ -448,7 +437,8 @@ impl russh::server::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        let Some(reply) = self.room_for("session", reply).await else {
+        // A channel for a session counts while the library knows it.
+        let Some((reply, _)) = self.room_for("session", reply).await else {
             return Ok(());
         };
         self.channels.insert(
@@ -493,12 +483,11 @@ impl russh::server::Handler for Handler {
                 .refuse_open("direct-tcpip", Request::OpenDirectTcpip, reply)
                 .await;
         }
-        let Some(reply) = self.room_for("direct-tcpip", reply).await else {
+        let Some((reply, place)) = self.room_for("direct-tcpip", reply).await else {
             return Ok(());
         };
-        self.channels.insert(channel.id(), Opened::Started);
         let outer = Arc::clone(&self.connection);
-        jump::open(outer, channel, host.to_owned(), port, reply);
+        jump::open(outer, channel, host.to_owned(), port, reply, place);
         Ok(())
     }
 
@@ -673,6 +662,24 @@ impl russh::server::Handler for Handler {
         Ok(false)
     }
 
+    async fn cancel_tcpip_forward(
+        &mut self,
+        _: &str,
+        _: u32,
+        _: &mut Session,
+    ) -> Result<bool, Self::Error> {
+        self.refuse_global("cancel-tcpip-forward", Request::TcpipForward);
+        Ok(false)
+    }
+
+    async fn unknown_request(&mut self, name: &str) {
+        if let Verdict::Refuse { code, sentence } = verdict(Request::Unknown { name }, Stage::Fresh)
+        {
+            let (connection, name) = (Arc::clone(&self.connection), shortened(name));
+            tokio::spawn(async move { connection.trace_refused(&name, code, sentence).await });
+        }
+    }
+
     async fn streamlocal_forward(&mut self, _: &str, _: &mut Session) -> Result<bool, Self::Error> {
         self.refuse_global("streamlocal-forward", Request::StreamlocalForward);
         Ok(false)
@@ -696,9 +703,9 @@ impl Handler {
         &self,
         name: &'static str,
         reply: ChannelOpenHandle,
-    ) -> Option<ChannelOpenHandle> {
-        if self.channels.len() < self.front().config.ssh.max_channels {
-            return Some(reply);
+    ) -> Option<(ChannelOpenHandle, ChannelPlace)> {
+        if let Some(place) = self.connection.place(self.channels.len()) {
+            return Some((reply, place));
         }
         self.refuse(
             name,
@@ -727,6 +734,12 @@ impl Handler {
             .await;
         Ok(())
     }
+}
+
+/// What a stranger calls something, fit for a trace.
+fn shortened(name: &str) -> String {
+    const LONGEST: usize = 64;
+    name.escape_debug().take(LONGEST).collect()
 }
 
 /// Refused, and only a key may be tried next.

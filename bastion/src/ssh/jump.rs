@@ -5,7 +5,7 @@
 //! INVARIANT: not one byte goes from such a channel to a target but through a session of its own.
 
 use super::Front;
-use super::connection::{self, Connection};
+use super::connection::{self, ChannelPlace, Connection};
 use super::handler::{Handler, OperatorChannel};
 use super::listener::server_config;
 use crate::secrets;
@@ -43,9 +43,10 @@ pub(crate) fn open(
     host: String,
     port: u32,
     reply: ChannelOpenHandle,
+    place: ChannelPlace,
 ) {
     let opening: Pin<Box<dyn Future<Output = ()> + Send>> =
-        Box::pin(async move { answer(outer, channel, &host, port, reply).await });
+        Box::pin(async move { answer(outer, channel, &host, port, reply, place).await });
     tokio::spawn(opening);
 }
 
@@ -55,6 +56,7 @@ async fn answer(
     host: &str,
     port: u32,
     reply: ChannelOpenHandle,
+    place: ChannelPlace,
 ) {
     let config = match registered(&outer.front, host, port).await {
         Ok(target) => config_for(&outer.front, &target, crate::clock::now()),
@@ -90,14 +92,11 @@ async fn answer(
     let mut jumps = outer.jumps.lock().await;
     // Those that have ended are not kept for the whole of a long connection.
     while jumps.try_join_next().is_some() {}
-    jumps.spawn(connection::attend(
-        inner,
-        config,
-        line,
-        handler,
-        || (),
-        move || severed.sever(),
-    ));
+    let attended = connection::attend(inner, config, line, handler, || (), move || severed.sever());
+    jumps.spawn(async move {
+        attended.await;
+        drop(place);
+    });
 }
 
 /// The registered target of this name and port; otherwise what is wrong, where that is not the name.

@@ -456,16 +456,8 @@ where
                 })
                 .await?;
             }
-            _ => {
-                return self
-                    .journal(JournalEvent::Refused {
-                        channel: Some(channel),
-                        request: name,
-                        code: "unknown_request".to_owned(),
-                        sentence: "the bastion does not know this request".to_owned(),
-                    })
-                    .await;
-            }
+            // Refused and traced in the callbacks.
+            _ => return Ok(()),
         }
         Ok(self.target.other_request(name, data).await?)
     }

@@ -31,6 +31,10 @@ pub(crate) enum Request<'a> {
     TcpipForward,
     /// `-R` with a Unix socket.
     StreamlocalForward,
+    /// Anything of a name that is none of these, a channel's kind or a request's.
+    Unknown {
+        name: &'a str,
+    },
 }
 
 /// Whether the channel has started its shell, command or subsystem.
@@ -82,6 +86,10 @@ pub(crate) fn verdict(request: Request<'_>, stage: Stage) -> Verdict {
         (Request::Subsystem { .. }, Stage::Fresh) => {
             refuse(LATER, "this subsystem is not offered yet")
         }
+        (Request::Unknown { name }, _) if is_usual(name) => Verdict::Pass,
+        (Request::Unknown { .. }, _) => {
+            refuse("unknown_request", "the bastion does not know this request")
+        }
         (
             Request::Pty
             | Request::Env { .. }
@@ -91,6 +99,21 @@ pub(crate) fn verdict(request: Request<'_>, stage: Stage) -> Verdict {
             Stage::Started,
         ) => refuse("channel_started", "something runs on this channel already"),
     }
+}
+
+/// What clients ask or tell as a matter of course: whether anybody is there, how they count, and
+/// what is passed on from the channel itself.
+fn is_usual(name: &str) -> bool {
+    matches!(
+        name,
+        "keepalive@openssh.com"
+            | "no-more-sessions@openssh.com"
+            | "hostkeys-prove-00@openssh.com"
+            | "eow@openssh.com"
+            | "break"
+            | "winadj@putty.projects.tartarus.org"
+            | "simple@putty.projects.tartarus.org"
+    )
 }
 
 /// Whether this variable goes on to the target or is the bastion's own.
@@ -205,6 +228,20 @@ mod tests {
                 Request::Subsystem { name: "sftp" },
                 Stage::Fresh,
                 "not_offered",
+            ),
+            (
+                Request::Unknown {
+                    name: "tun@openssh.com",
+                },
+                Stage::Fresh,
+                "unknown_request",
+            ),
+            (
+                Request::Unknown {
+                    name: "keepalive@openssh.com",
+                },
+                Stage::Fresh,
+                "pass",
             ),
             (Request::X11, Stage::Fresh, "x11_refused"),
             (Request::Agent, Stage::Fresh, "agent_refused"),

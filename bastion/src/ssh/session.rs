@@ -38,6 +38,8 @@ use tracing::{info, warn};
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Between the last words on the channels and the end of the connection.
 const TIME_TO_SHOW: Duration = Duration::from_millis(500);
+/// How long a target has to answer a request.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// How often the end of a session is written again while the store does not answer.
 const KEEP_TRYING: u32 = 60;
 
@@ -105,6 +107,13 @@ impl Run {
         match self {
             Self::Shell => Operation::Shell,
             Self::Exec(_) => Operation::Exec,
+        }
+    }
+
+    fn command(&self) -> Option<String> {
+        match self {
+            Self::Shell => None,
+            Self::Exec(command) => Some(String::from_utf8_lossy(command).into_owned()),
         }
     }
 }
@@ -294,6 +303,15 @@ impl Live {
             .clone()
     }
 
+    /// Whether a channel that wants to go there may join.
+    pub(crate) fn goes_to(&self, destination: &Destination) -> bool {
+        let row = self.row();
+        let named = destination.intervention.as_ref();
+        row.target.as_str() == destination.target
+            && row.account == destination.account
+            && named.is_none_or(|intervention| *intervention == row.intervention)
+    }
+
     pub(crate) fn ends_at(&self) -> Time {
         self.upstream.permit().ends_at()
     }
@@ -390,6 +408,7 @@ impl Live {
             // Whoever cut first is saying so; his words come before the end of the connection.
             self.wait_for_channels(LAST_WORDS).await;
             tokio::time::sleep(TIME_TO_SHOW).await;
+            self.over.notify_one();
             return;
         }
         info!(session.id = %self.id, reason = sentence, "session cut");
@@ -444,6 +463,11 @@ impl Live {
     pub(crate) async fn end(&self, front: &Front) {
         self.wait_for_channels(LAST_WORDS).await;
         self.upstream.close().await;
+        if let Some(opened) = self.upstream.refused_channels() {
+            let sentence = format!("the target opened {opened} channel(s) of its own");
+            self.journal_refused("channel-open by the target", "target_refused", &sentence)
+                .await;
+        }
         let (reason, by) = match self.cut.get() {
             Some(cut) => (cut.sentence.clone(), Who::Bastion),
             None => (
@@ -502,7 +526,7 @@ impl Live {
         Ok(())
     }
 
-    async fn relay_channel(&self, front: &Front, start: Start, number: u32) {
+    async fn relay_channel(self: &Arc<Self>, front: &Front, start: Start, number: u32) {
         let id = start.channel.id();
         let handle = start.handle.clone();
         let (operation, terminal) = (start.run.operation(), start.terminal.is_some());
@@ -550,29 +574,21 @@ impl Live {
                 warn!(session.id = %self.id, %error, "a channel's end could not be recorded");
             }
         }
-        match end {
+        let cut = match end {
             RelayEnd::RecordingFailed(error) => {
                 warn!(session.id = %self.id, %error, "the recording failed");
                 let event = self
                     .event("recording.failed")
                     .with("reason", error.to_string());
                 append(front, event).await;
-                self.cut
-                    .set(Cut {
-                        sentence: "the session can no longer be recorded".to_owned(),
-                    })
-                    .ok();
-                self.over.notify_one();
+                "the session can no longer be recorded"
             }
-            RelayEnd::TargetLost => {
-                self.cut
-                    .set(Cut {
-                        sentence: "the connection to the target was lost".to_owned(),
-                    })
-                    .ok();
-            }
-            RelayEnd::Finished | RelayEnd::OperatorLeft | RelayEnd::Cut(_) => {}
-        }
+            RelayEnd::TargetLost => "the connection to the target was lost",
+            RelayEnd::Finished | RelayEnd::OperatorLeft | RelayEnd::Cut(_) => return,
+        };
+        // All of it: what goes on beside this channel is of the same connection and recording.
+        let live = Arc::clone(self);
+        tokio::spawn(async move { live.cut(cut).await });
     }
 
     /// Asks the target for the same thing. The recording knows of the channel before the target
@@ -601,16 +617,14 @@ impl Live {
             .await
             .map_err(|error| error.to_string())?;
         let kind = match (&start.terminal, &start.run) {
-            (Some(terminal), _) => ChannelKind::Terminal {
+            (Some(terminal), run) => ChannelKind::Terminal {
                 cols: terminal.cols,
                 rows: terminal.rows,
                 term: terminal.term.clone(),
+                command: run.command(),
             },
-            (None, Run::Shell) => ChannelKind::Exec {
-                command: String::new(),
-            },
-            (None, Run::Exec(command)) => ChannelKind::Exec {
-                command: String::from_utf8_lossy(command).into_owned(),
+            (None, run) => ChannelKind::Exec {
+                command: run.command().unwrap_or_default(),
             },
         };
         self.recorder
@@ -654,7 +668,7 @@ impl Live {
             }
             Run::Exec(command) => {
                 channel.exec(true, command.as_slice()).await.map_err(lost)?;
-                ("exec", String::from_utf8_lossy(command).into_owned())
+                ("exec", start.run.command().unwrap_or_default())
             }
         };
         let answer = answer_of(&mut channel).await;
@@ -851,15 +865,20 @@ fn digest_of(manifest: Option<&Manifest>) -> Option<String> {
     manifest.and_then(|manifest| manifest.digest().ok())
 }
 
-/// Waits for the target's yes or no.
+/// Waits for the target's yes or no; one that does not come is a no.
 async fn answer_of(channel: &mut russh::Channel<russh::client::Msg>) -> Answer {
-    loop {
-        match channel.wait().await {
-            Some(ChannelMsg::Success) => return Answer::Success,
-            Some(ChannelMsg::Failure | ChannelMsg::Close) | None => return Answer::Failure,
-            Some(_) => {}
+    let answered = async {
+        loop {
+            match channel.wait().await {
+                Some(ChannelMsg::Success) => return Answer::Success,
+                Some(ChannelMsg::Failure | ChannelMsg::Close) | None => return Answer::Failure,
+                Some(_) => {}
+            }
         }
-    }
+    };
+    tokio::time::timeout(PATIENCE, answered)
+        .await
+        .unwrap_or(Answer::Failure)
 }
 
 fn means(front: &Front) -> Means {

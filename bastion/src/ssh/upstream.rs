@@ -8,16 +8,18 @@ use russh::client;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey, PublicKeyOrCertificate};
-use russh::{Channel, Preferred, SshId};
+use russh::{Channel, ChannelOpenFailure, Preferred, SshId};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// How long a target may take to answer, from the first packet to the accepted certificate.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Channels that a target may try to open; then it is left.
+const MOST_OPENED: u32 = 16;
 /// Clocks of targets may be this far behind.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
 
@@ -25,6 +27,8 @@ const CLOCK_SKEW: Duration = Duration::from_mins(1);
 pub(crate) struct Upstream {
     handle: client::Handle<Pinned>,
     permit: Permit,
+    /// Channels that the target wanted to open.
+    opened: Arc<AtomicU32>,
 }
 
 /// Why a target was not reached. Sentences for the operator; causes for the log.
@@ -77,10 +81,14 @@ pub(crate) async fn connect(
     let target = permit.target().id.to_string();
     let connecting = establish(&permit, session, keys);
     match tokio::time::timeout(PATIENCE, connecting).await {
-        Ok(handle) => Ok(Upstream {
-            handle: handle?,
-            permit,
-        }),
+        Ok(established) => {
+            let (handle, opened) = established?;
+            Ok(Upstream {
+                handle,
+                permit,
+                opened,
+            })
+        }
         Err(_) => Err(UpstreamError::TooSlow { target }),
     }
 }
@@ -102,6 +110,12 @@ impl Upstream {
             })
     }
 
+    /// How many channels the target wanted to open, if any. None of them was.
+    pub(crate) fn refused_channels(&self) -> Option<u32> {
+        let opened = self.opened.load(Ordering::Relaxed);
+        (opened > 0).then_some(opened)
+    }
+
     /// Ends the connection, and every channel on it.
     pub(crate) async fn close(&self) {
         let said = self.handle.disconnect(
@@ -118,7 +132,7 @@ async fn establish(
     permit: &Permit,
     session: &SessionId,
     keys: &SshKeys,
-) -> Result<client::Handle<Pinned>, UpstreamError> {
+) -> Result<(client::Handle<Pinned>, Arc<AtomicU32>), UpstreamError> {
     let target = permit.target();
     let name = target.id.to_string();
     let stream = TcpStream::connect(&target.details.address)
@@ -142,10 +156,12 @@ async fn establish(
         .filter_map(|key| PublicKey::from_openssh(key).ok())
         .collect();
     let mismatch = Arc::new(AtomicBool::new(false));
+    let opened = Arc::new(AtomicU32::new(0));
     let config = Arc::new(config(&pinned));
     let handler = Pinned {
         keys: pinned,
         mismatch: Arc::clone(&mismatch),
+        opened: Arc::clone(&opened),
     };
     let mut handle = client::connect_stream(config, stream, handler)
         .await
@@ -175,7 +191,7 @@ async fn establish(
             cause,
         })?;
     if accepted.success() {
-        Ok(handle)
+        Ok((handle, opened))
     } else {
         Err(UpstreamError::NotAccepted {
             target: name,
@@ -260,6 +276,20 @@ fn host_key_algorithms(pinned: &[PublicKey]) -> Cow<'static, [Algorithm]> {
 struct Pinned {
     keys: Vec<PublicKey>,
     mismatch: Arc<AtomicBool>,
+    opened: Arc<AtomicU32>,
+}
+
+impl Pinned {
+    /// No target opens anything towards the bastion; one that insists is left.
+    async fn reject(&self, reply: client::ChannelOpenHandle) -> Result<(), russh::Error> {
+        reply
+            .reject(ChannelOpenFailure::AdministrativelyProhibited)
+            .await;
+        if self.opened.fetch_add(1, Ordering::Relaxed) >= MOST_OPENED {
+            return Err(russh::Error::Disconnect);
+        }
+        Ok(())
+    }
 }
 
 impl client::Handler for Pinned {
@@ -278,5 +308,79 @@ impl client::Handler for Pinned {
         };
         self.mismatch.store(!known, Ordering::Relaxed);
         Ok(known)
+    }
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.reject(reply).await
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.reject(reply).await
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<client::Msg>,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.reject(reply).await
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<client::Msg>,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.reject(reply).await
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.reject(reply).await
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.reject(reply).await
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        reply: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        self.reject(reply).await
     }
 }

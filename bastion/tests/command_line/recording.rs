@@ -203,6 +203,7 @@ async fn record(host: &Host) {
         cols: 80,
         rows: 24,
         term: "xterm".to_owned(),
+        command: None,
     };
     let exec = ChannelKind::Exec {
         command: "reindex".to_owned(),

@@ -159,6 +159,7 @@ pub(crate) fn terminal(cols: u32, rows: u32) -> ChannelKind {
         cols,
         rows,
         term: "xterm-256color".into(),
+        command: None,
     }
 }
 
