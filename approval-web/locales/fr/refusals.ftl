@@ -28,6 +28,7 @@ refusal-operator-without-role = Un opérateur a au moins un rôle.
 refusal-own-right = « { $named } » ne peut ni proposer, ni valider, ni revoir un droit qui est le sien ; demandez à une deuxième personne.
 refusal-permit-stale = La permission a expiré ; recommencez.
 refusal-person-unknown = « { $named } », que le plan nomme, n'est pas un opérateur enregistré.
+refusal-plan-changed = Le plan a changé depuis que vous avez ouvert cette page, et rien n'a été signé. Rechargez la page, relisez le plan, puis décidez.
 refusal-plan-incomplete = Un plan nomme au moins un opérateur, un système, un compte et une opération.
 refusal-review-postponed = Une revue peut être avancée, jamais repoussée.
 refusal-reviewer-differs = La revue est signée d'une autre personne que celle qui la fait.
