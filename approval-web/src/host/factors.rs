@@ -5,7 +5,7 @@ use crate::error::Problem;
 use crate::page::{self, Frame};
 use crate::sign_in::{AsOperator, Visit};
 use crate::site::Site;
-use access::second_factor::{Factor, SecondFactor};
+use access::second_factor::{Factor, Holder, SecondFactor};
 use access::{FactorId, totp};
 use askama::Template;
 use axum::extract::{Path, State};
@@ -55,6 +55,7 @@ struct Shown {
 /// A code generator that is being enrolled; its secret is sealed already.
 #[derive(Serialize, Deserialize)]
 struct Pending {
+    holder: Holder,
     id: FactorId,
     sealed_secret: String,
     tries: u8,
@@ -109,8 +110,7 @@ pub(crate) async fn passkey_finish(
     jar: CookieJar,
     Json(asked): Json<Created>,
 ) -> Result<StatusCode, Problem> {
-    let (holder, state): (access::second_factor::Holder, Value) =
-        ceremony::take(&site, &jar, "enrol").await?;
+    let (holder, state): (Holder, Value) = ceremony::take(&site, &jar, "enrol").await?;
     if holder != visit.session.holder {
         return Err(Problem::not_verified("the ceremony is somebody else's"));
     }
@@ -141,6 +141,7 @@ pub(crate) async fn totp_begin(
         secret: totp::base32(secret.as_slice()),
     };
     let pending = Pending {
+        holder: visit.session.holder.clone(),
         id,
         sealed_secret,
         tries: 0,
@@ -162,7 +163,11 @@ pub(crate) async fn totp_confirm(
     jar: CookieJar,
     Form(form): Form<Code>,
 ) -> Result<Response, Problem> {
+    visit.must_be_fresh(site.now())?;
     let (pending, _): (Pending, Value) = ceremony::take(&site, &jar, "totp").await?;
+    if pending.holder != visit.session.holder {
+        return Err(Problem::not_verified("the ceremony is somebody else's"));
+    }
     let secret = site
         .web
         .factors
