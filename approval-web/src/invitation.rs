@@ -5,7 +5,7 @@ use crate::ceremony;
 use crate::cookie;
 use crate::error::Problem;
 use crate::page::{self, Frame, InvitationPage};
-use crate::sign_in::{self, login_of, not_locked, source_key};
+use crate::sign_in::{self, login_of};
 use crate::site::Site;
 use crate::source::Source;
 use access::second_factor::{Holder, SecondFactor};
@@ -138,8 +138,7 @@ struct Found {
 /// The invitation behind a token, where it is of this origin and still good. Everything else is
 /// one and the same refusal, and counts against the address.
 async fn find(site: &Site, token: &str, source: IpAddr) -> Result<Found, Problem> {
-    site.knocks.knock(source)?;
-    not_locked(site, &source_key(source)).await?;
+    sign_in::may_try(site, source).await?;
     let invitation = match cookie::hash_of(token) {
         Some(sha256) => site.store().invitation(&sha256, site.now()).await?,
         None => None,
@@ -149,8 +148,7 @@ async fn find(site: &Site, token: &str, source: IpAddr) -> Result<Found, Problem
     {
         return Ok(Found { invitation, person });
     }
-    // No login is named, so that nobody is locked by a stranger's guesses.
-    sign_in::failed(site, "", source).await?;
+    sign_in::failed(site, source).await?;
     Err(Problem::Invitation)
 }
 
