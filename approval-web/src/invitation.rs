@@ -5,6 +5,7 @@ use crate::ceremony;
 use crate::cookie;
 use crate::error::Problem;
 use crate::page::{self, Frame, InvitationPage};
+use crate::passkey;
 use crate::sign_in::{self, login_of};
 use crate::site::Site;
 use crate::source::Source;
@@ -101,31 +102,20 @@ pub(crate) async fn finish(
     }
     let factor = site.passkeys.end_enrolment(&asked.credential, state)?;
     let now = site.now();
+    let holder = invitation.holder;
+    let (id, who) = (FactorId::from_random(site.random()?), holder.who());
+    let enrolled = SecondFactor::enrol(id, holder.clone(), factor, who.clone(), now);
+    let event = Event::new("invitation.used", who.clone(), who.to_string(), now)
+        .with("invited_by", &invitation.invited_by)
+        .with("source", source);
     let used = site
         .store()
-        .use_invitation(&invitation.token_sha256, now)
-        .await?;
+        .enrol_invited(&invitation.token_sha256, enrolled, event)
+        .await
+        .map_err(passkey::not_enrolled)?;
     if !used {
         return Err(Problem::Invitation);
     }
-    let holder = invitation.holder;
-    let enrolled = SecondFactor::enrol(
-        FactorId::from_random(site.random()?),
-        holder.clone(),
-        factor,
-        holder.who(),
-        now,
-    );
-    site.store().save(enrolled).await?;
-    let event = Event::new(
-        "invitation.used",
-        holder.who(),
-        holder.who().to_string(),
-        now,
-    )
-    .with("invited_by", &invitation.invited_by)
-    .with("source", source);
-    site.store().append(event).await?;
     let jar = sign_in::open(&site, jar, &holder, &found.person, source).await?;
     Ok((jar, StatusCode::NO_CONTENT))
 }

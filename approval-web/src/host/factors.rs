@@ -3,6 +3,7 @@
 use crate::ceremony;
 use crate::error::Problem;
 use crate::page::{self, Frame};
+use crate::passkey;
 use crate::sign_in::{AsOperator, Visit};
 use crate::site::Site;
 use access::second_factor::{Factor, Holder, SecondFactor};
@@ -229,8 +230,8 @@ async fn enrol(site: &Site, visit: &Visit, id: FactorId, factor: Factor) -> Resu
     let holder = visit.session.holder.clone();
     let who = holder.who();
     let enrolled = SecondFactor::enrol(id, holder, factor, who, site.now());
-    site.store().save(enrolled).await?;
-    Ok(())
+    let saved = site.store().save(enrolled).await;
+    saved.map(drop).map_err(passkey::not_enrolled)
 }
 
 /// The address as a picture inside the page; nothing but squares.

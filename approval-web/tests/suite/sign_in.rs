@@ -2,8 +2,11 @@
 
 use crate::desk::browser::Browser;
 use crate::desk::device::User;
-use crate::desk::{CUSTOMER_URL, DAY, Desk, HOST_URL, MINUTE, by, forward, now};
-use serde_json::json;
+use crate::desk::{CUSTOMER_URL, DAY, Desk, HOST_URL, MINUTE, by, contact_id, forward, now};
+use access::second_factor::{Factor, Holder};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn an_invitation_enrols_one_passkey_and_signs_in() {
@@ -42,6 +45,32 @@ async fn an_invitation_works_once_and_not_after_it_expired() {
     forward(DAY);
     let mut paul = desk.browser_of("paul").await;
     assert_eq!(paul.enrol(&late).await.code(), "invitation");
+}
+
+#[tokio::test]
+async fn a_passkey_that_is_known_is_a_sentence_and_uses_no_invitation_up() {
+    let desk = Desk::open().await;
+    let mut claire = desk.signed_in("claire").await;
+    let invitation = desk.invite("paul").await;
+    let token = invitation.split_once('#').unwrap().1.to_owned();
+    let mut paul = desk.browser_of("paul").await;
+    let options = paul
+        .call("/invitation/options", &json!({ "token": token }))
+        .await;
+    let origin = paul.origin.clone();
+    let public_key = &options.json()["publicKey"];
+    let made = paul.device.create(&origin, public_key).await;
+    let credential = under_another_name(made, &credential_of(&desk, "claire").await);
+    let finish = json!({ "token": token, "credential": credential });
+    let before = desk.events().await;
+    let reply = paul.call("/invitation/finish", &finish).await;
+    let said = (reply.status.as_u16(), reply.code());
+    assert_eq!(said, (409, "passkey_known".to_owned()), "{}", reply.body);
+    let sentence = reply.json()["sentence"].as_str().unwrap().to_owned();
+    assert!(sentence.contains("déjà enregistrée"), "{sentence}");
+    assert_eq!(desk.events().await, before, "nothing happened");
+    assert_eq!(paul.enrol(&invitation).await.status, 204);
+    assert_eq!(claire.sign_in("claire").await.status, 204);
 }
 
 #[tokio::test]
@@ -446,4 +475,30 @@ async fn a_fresh_passkey_is_fresh_for_five_minutes() {
         claire.post(&path, &[("reason", "not today")]).await.status,
         303
     );
+}
+
+/// The credential identifier of a contact's passkey.
+async fn credential_of(desk: &Desk, contact: &str) -> Vec<u8> {
+    let holder = Holder::Contact(contact_id(contact));
+    let factors = desk.store.factors(&holder).await.unwrap();
+    let Factor::Passkey { credential_id, .. } = &factors[0].factor else {
+        panic!("no passkey");
+    };
+    URL_SAFE_NO_PAD.decode(credential_id).unwrap()
+}
+
+/// A new credential that calls itself by another one's identifier: without an attestation
+/// anybody can say so.
+fn under_another_name(mut made: Value, id: &[u8]) -> Value {
+    let bytes = |text: &Value| URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap();
+    let own = bytes(&made["rawId"]);
+    assert_eq!(own.len(), id.len());
+    let mut object = bytes(&made["response"]["attestationObject"]);
+    let at = object.windows(own.len()).position(|part| part == own);
+    let at = at.unwrap();
+    object[at..at + id.len()].copy_from_slice(id);
+    made["response"]["attestationObject"] = URL_SAFE_NO_PAD.encode(object).into();
+    made["rawId"] = URL_SAFE_NO_PAD.encode(id).into();
+    made["id"] = made["rawId"].clone();
+    made
 }
