@@ -186,6 +186,30 @@ on_both! {
         assert!(world.store.enrol_invited(&[1; 32], invited(2, "cred-2"), event("invitation.used")).await.unwrap());
     }
 
+    async fn a_factor_taken_out_of_use_ends_every_sign_in_of_its_holder_and_of_nobody_else(world: World) {
+        let stolen = totp(&world, 1).await;
+        let bobs = WebSession { holder: Holder::Operator(operator_id("bob")), ..web_session(3, later(3600)) };
+        for session in [web_session(1, later(3600)), web_session(2, later(3600)), bobs.clone()] {
+            world.store.open_web_session(session, event("web.signed_in")).await.unwrap();
+        }
+        let before = world.store.head().await.unwrap();
+        let revoke = || stolen.clone().revoke_because("stolen from a car", admin(), now()).unwrap();
+        let gone = world.store.revoke_and_sign_out(revoke(), event("sign_in.ended")).await.unwrap();
+        assert_eq!(gone, 2);
+        assert!(world.store.factors(&stolen.holder).await.unwrap().is_empty());
+        for token in [[1; 32], [2; 32]] {
+            assert_eq!(world.store.web_session(&token).await.unwrap(), None);
+        }
+        assert_eq!(world.store.web_session(&[3; 32]).await.unwrap(), Some(bobs));
+        let entries = world.store.entries(before, 10).await.unwrap();
+        assert_eq!(entries.len(), 2);
+        assert!(entries[0].text.contains("stolen from a car"), "{}", entries[0].text);
+        assert!(entries[1].text.contains("\"sign_ins\":2"), "{}", entries[1].text);
+        let again = world.store.revoke_and_sign_out(revoke(), event("sign_in.ended")).await;
+        assert!(matches!(again, Err(StoreError::Stale { .. })), "{again:?}");
+        assert_eq!(world.store.head().await.unwrap(), before + 2);
+    }
+
     async fn a_ceremony_is_taken_once_by_its_kind_and_in_time(world: World) {
         let store = &world.store;
         let keep = async |id: u8| store.keep_ceremony([id; 32], "sign-in", "{}", later(60)).await.unwrap();
