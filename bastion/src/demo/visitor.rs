@@ -50,7 +50,11 @@ impl Visitor {
     pub(crate) fn ceremony(&self, path: &str, asked: &Value) -> Result<Value> {
         let options = self.post_json(&format!("{path}/options"), asked)?;
         let mut answer = asked.clone();
-        answer["credential"] = self.passkey.sign(public_key(&options)?)?;
+        let credential = self.passkey.sign(public_key(&options)?)?;
+        answer
+            .as_object_mut()
+            .context("what is asked has no fields")?
+            .insert("credential".to_owned(), credential);
         self.post_json(&format!("{path}/finish"), &answer)?;
         Ok(options)
     }
