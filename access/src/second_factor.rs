@@ -3,6 +3,7 @@
 use crate::audit::{Event, Who};
 use crate::changed::Changed;
 use crate::ids::{ContactId, FactorId, OperatorId};
+use crate::refusal::{Refusal, require_text};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,25 @@ impl SecondFactor {
         let event = self.event("second_factor.revoked", by, now);
         self.revoked_at = self.revoked_at.or(Some(now));
         Changed::new(self, event)
+    }
+
+    /// Takes somebody else's factor out of use, with the reason that the trace then names; once.
+    pub fn revoke_because(
+        self,
+        reason: &str,
+        by: Who,
+        now: Time,
+    ) -> Result<Changed<Self>, Refusal> {
+        let reason = reason.trim();
+        require_text("reason", reason, 3, 2000)?;
+        if self.revoked_at.is_some() {
+            return Err(Refusal::new(
+                "factor_revoked",
+                format!("factor `{}` is out of use already", self.id),
+            ));
+        }
+        let (revoked, event) = self.revoke(by, now).into_parts();
+        Ok(Changed::new(revoked, event.with("reason", reason)))
     }
 
     /// Replaces the stored public half after a use (its signature counter has moved).

@@ -12,6 +12,7 @@ pub(crate) mod plan_form;
 pub(crate) mod proposal;
 pub(crate) mod replay;
 pub(crate) mod session;
+pub(crate) mod verdict;
 
 use crate::error::Problem;
 use store::StoreError;

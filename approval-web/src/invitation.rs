@@ -5,7 +5,8 @@ use crate::ceremony;
 use crate::cookie;
 use crate::error::Problem;
 use crate::page::{self, Frame, InvitationPage};
-use crate::sign_in::{self, login_of, not_locked, source_key};
+use crate::passkey;
+use crate::sign_in::{self, login_of};
 use crate::site::Site;
 use crate::source::Source;
 use access::second_factor::{Holder, SecondFactor};
@@ -101,31 +102,20 @@ pub(crate) async fn finish(
     }
     let factor = site.passkeys.end_enrolment(&asked.credential, state)?;
     let now = site.now();
+    let holder = invitation.holder;
+    let (id, who) = (FactorId::from_random(site.random()?), holder.who());
+    let enrolled = SecondFactor::enrol(id, holder.clone(), factor, who.clone(), now);
+    let event = Event::new("invitation.used", who.clone(), who.to_string(), now)
+        .with("invited_by", &invitation.invited_by)
+        .with("source", source);
     let used = site
         .store()
-        .use_invitation(&invitation.token_sha256, now)
-        .await?;
+        .enrol_invited(&invitation.token_sha256, enrolled, event)
+        .await
+        .map_err(passkey::not_enrolled)?;
     if !used {
         return Err(Problem::Invitation);
     }
-    let holder = invitation.holder;
-    let enrolled = SecondFactor::enrol(
-        FactorId::from_random(site.random()?),
-        holder.clone(),
-        factor,
-        holder.who(),
-        now,
-    );
-    site.store().save(enrolled).await?;
-    let event = Event::new(
-        "invitation.used",
-        holder.who(),
-        holder.who().to_string(),
-        now,
-    )
-    .with("invited_by", &invitation.invited_by)
-    .with("source", source);
-    site.store().append(event).await?;
     let jar = sign_in::open(&site, jar, &holder, &found.person, source).await?;
     Ok((jar, StatusCode::NO_CONTENT))
 }
@@ -138,8 +128,7 @@ struct Found {
 /// The invitation behind a token, where it is of this origin and still good. Everything else is
 /// one and the same refusal, and counts against the address.
 async fn find(site: &Site, token: &str, source: IpAddr) -> Result<Found, Problem> {
-    site.knocks.knock(source)?;
-    not_locked(site, &source_key(source)).await?;
+    sign_in::may_try(site, source).await?;
     let invitation = match cookie::hash_of(token) {
         Some(sha256) => site.store().invitation(&sha256, site.now()).await?,
         None => None,
@@ -149,8 +138,7 @@ async fn find(site: &Site, token: &str, source: IpAddr) -> Result<Found, Problem
     {
         return Ok(Found { invitation, person });
     }
-    // No login is named, so that nobody is locked by a stranger's guesses.
-    sign_in::failed(site, "", source).await?;
+    sign_in::failed(site, source).await?;
     Err(Problem::Invitation)
 }
 

@@ -41,7 +41,7 @@ pub use site::WebError;
 
 use access::Time;
 use access::decide::Policy;
-use access::operator::Role;
+use access::operator::{Network, Role};
 use access::sealed::SealingKey;
 use axum::Router;
 use recordings::{ManifestPublicKey, Storage};
@@ -62,6 +62,8 @@ pub struct Web {
     /// How operators reach the SSH front, for the commands they copy.
     pub ssh_name: String,
     pub ssh_port: u16,
+    /// The proxies in front of both origins, whose word on where a request comes from is taken.
+    pub trusted_proxies: Vec<Network>,
     pub policy: Policy,
     /// Seals the secrets of code generators.
     pub factors: SealingKey,

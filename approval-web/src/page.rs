@@ -298,13 +298,13 @@ fn sign_in_path(next: &str) -> String {
     format!("/sign-in?next={next}")
 }
 
-/// A path of this origin, and nothing that a browser would take for another one.
+/// A path of this origin, and nothing that a browser would take for another one: browsers drop
+/// tabs and line ends from an address, and read `\` as `/`.
 pub(crate) fn local_path(text: Option<&str>) -> String {
     text.filter(|path| {
         path.starts_with('/')
             && !path.starts_with("//")
-            && !path.contains(['\\', '\n', '\r'])
-            && path.is_ascii()
+            && path.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
     })
     .unwrap_or("/")
     .to_owned()
@@ -353,4 +353,36 @@ fn read_language(code: &str) -> Option<Language> {
 pub(crate) struct Choice {
     language: String,
     next: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_path_of_this_origin_is_gone_to() {
+        for path in ["/", "/interventions/INT-2026-00042", "/audit?name=a.b#c"] {
+            assert_eq!(local_path(Some(path)), path);
+        }
+        for elsewhere in [
+            "",
+            "home",
+            "//evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "https://evil.example",
+            "/\t/evil.example/x",
+            "/\n/evil.example",
+            "/\r/evil.example",
+            "\t//evil.example",
+            " //evil.example",
+            "/ /evil.example",
+            "/\0/evil.example",
+            "/\x7f/evil.example",
+            "/\u{a0}/evil.example",
+        ] {
+            assert_eq!(local_path(Some(elsewhere)), "/", "{elsewhere:?}");
+        }
+        assert_eq!(local_path(None), "/");
+    }
 }

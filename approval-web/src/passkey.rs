@@ -11,6 +11,7 @@ use access::{Changed, Time};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use store::StoreError;
 use webauthn_rs::prelude::{
     COSEKey, COSEKeyType, CreationChallengeResponse, Passkey, PasskeyAuthentication,
     PasskeyRegistration, PublicKeyCredential, RegisterPublicKeyCredential,
@@ -148,6 +149,25 @@ impl Passkeys {
             used,
             assertion,
         })
+    }
+}
+
+/// Why an enrolled passkey was not saved: the one conflict there can be is a credential that is
+/// somebody's already.
+pub(crate) fn not_enrolled(error: StoreError) -> Problem {
+    match error {
+        StoreError::Conflict { what } => {
+            tracing::info!("a passkey was not enrolled: {what}");
+            Problem::refused(
+                "passkey_known",
+                "this passkey is enrolled already, or was; nothing was changed, so try again \
+                 with another one",
+            )
+        }
+        StoreError::Stale { .. }
+        | StoreError::NotFound { .. }
+        | StoreError::Impossible { .. }
+        | StoreError::Unavailable(_) => error.into(),
     }
 }
 

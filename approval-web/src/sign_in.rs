@@ -198,11 +198,10 @@ pub(crate) async fn finish(
         site.passkeys
             .end_assertion(&asked.credential, state, attempt.factors, site.now());
     let (Ok(verified), Some(person)) = (verified, attempt.person) else {
-        failed(&site, &attempt.login, source).await?;
+        failed(&site, source).await?;
         return Err(Problem::Passkey);
     };
-    let key = site.lockout_key(&attempt.login);
-    site.store().count_success(&key).await?;
+    site.store().count_success(&source_key(source)).await?;
     if let Some(used) = verified.used {
         site.store().save(used).await?;
     }
@@ -216,7 +215,6 @@ pub(crate) async fn fresh_options(
     jar: CookieJar,
     visit: Visit,
 ) -> Result<(CookieJar, Json<Value>), Problem> {
-    not_locked(&site, &lockout_key_of(&site, &visit)).await?;
     let factors = site.store().factors(&visit.session.holder).await?;
     let (options, state) = site.passkeys.begin_assertion(&factors, None, Listed::Yes)?;
     let jar = ceremony::begin(&site, jar, "fresh", &visit.session.holder, state).await?;
@@ -266,7 +264,7 @@ pub(crate) async fn sign_out(
 }
 
 /// A verified passkey of the person who is signed in; its use is the caller's to save. A failure
-/// counts.
+/// is traced and locks nobody: whoever is signed in is never kept from saying no.
 pub(crate) async fn asserted_by(
     site: &Site,
     visit: &Visit,
@@ -274,14 +272,12 @@ pub(crate) async fn asserted_by(
     state: Value,
     source: IpAddr,
 ) -> Result<Verified, Problem> {
-    not_locked(site, &lockout_key_of(site, visit)).await?;
-    let holder = &visit.session.holder;
+    let (holder, now) = (&visit.session.holder, site.now());
     let factors = site.store().factors(holder).await?;
-    let verified = site
-        .passkeys
-        .end_assertion(credential, state, factors, site.now());
+    let verified = site.passkeys.end_assertion(credential, state, factors, now);
     if verified.is_err() {
-        failed(site, login_of(holder), source).await?;
+        let event = event(site, "sign_in.not_confirmed", holder, now).with("source", source);
+        site.store().append(event).await?;
     }
     verified
 }
@@ -314,47 +310,39 @@ pub(crate) async fn open(
     Ok(cookie::give(site, jar, Kind::SignIn, token))
 }
 
-/// Counts a failure against the login and against the address, each with its trace.
-pub(crate) async fn failed(site: &Site, login: &str, source: IpAddr) -> Result<(), Problem> {
-    let now = site.now();
-    let mut keys = vec![source_key(source)];
-    if site.holder(login).is_some() {
-        keys.push(site.lockout_key(login));
-    }
-    for key in keys {
-        let who = Who::Unknown(source.to_string());
-        let event = Event::new("sign_in.failed", who, format!("sign_in {key}"), now)
-            .with("origin", site.name())
-            .with("source", source);
-        let after = site.store().count_failure(&key, event, now).await?;
-        let (until, alert) = match after {
-            AfterFailure::Open => continue,
-            AfterFailure::Locked(until) => (until, false),
-            AfterFailure::LockedAndAlert(until) => (until, true),
-        };
-        let event = Event::new(
-            "sign_in.locked",
-            Who::Bastion,
-            format!("sign_in {key}"),
-            now,
-        )
+/// Counts a failure against the address, and traces it. Never against a login: a passkey cannot be
+/// guessed, and a lock would let strangers keep a contact from refusing or stopping work.
+pub(crate) async fn failed(site: &Site, source: IpAddr) -> Result<(), Problem> {
+    let (now, key) = (site.now(), source_key(source));
+    let event = |name: &str, who| Event::new(name, who, format!("sign_in {key}"), now);
+    let failure = event("sign_in.failed", Who::Unknown(source.to_string()))
+        .with("origin", site.name())
+        .with("source", source);
+    let (until, alert) = match site.store().count_failure(&key, failure, now).await? {
+        AfterFailure::Open => return Ok(()),
+        AfterFailure::Locked(until) => (until, false),
+        AfterFailure::LockedAndAlert(until) => (until, true),
+    };
+    let locked = event("sign_in.locked", Who::Bastion)
         .with("until", until.rfc3339())
         .with("alert", alert);
-        site.store().append(event).await?;
-    }
+    site.store().append(locked).await?;
     Ok(())
 }
 
-/// Refuses while `key` is locked.
-pub(crate) async fn not_locked(site: &Site, key: &str) -> Result<(), Problem> {
-    match site.store().lockout(key).await?.locked_at(site.now()) {
+/// Lets an address that is not signed in try, unless it comes too often or has failed too often.
+pub(crate) async fn may_try(site: &Site, source: IpAddr) -> Result<(), Problem> {
+    site.knocks.knock(source)?;
+    let lockout = site.store().lockout(&source_key(source)).await?;
+    match lockout.locked_at(site.now()) {
         Some(until) => Err(Problem::Locked(until)),
         None => Ok(()),
     }
 }
 
-pub(crate) fn source_key(source: IpAddr) -> String {
-    format!("source:{source}")
+/// Apart from the key of the SSH side: a failed code there locks no page, and the reverse.
+fn source_key(source: IpAddr) -> String {
+    format!("web-source:{source}")
 }
 
 /// The person behind a holder, where he may sign in.
@@ -399,10 +387,6 @@ pub(crate) fn login_of(holder: &Holder) -> &str {
     }
 }
 
-fn lockout_key_of(site: &Site, visit: &Visit) -> String {
-    site.lockout_key(login_of(&visit.session.holder))
-}
-
 /// One try to sign in: who it would be, and with what.
 struct Attempt {
     login: String,
@@ -413,8 +397,7 @@ struct Attempt {
 impl Attempt {
     /// Refused alike, for logins that exist and those that do not, when too much was tried.
     async fn by(site: &Site, login: String, source: IpAddr) -> Result<Self, Problem> {
-        site.knocks.knock(source)?;
-        not_locked(site, &source_key(source)).await?;
+        may_try(site, source).await?;
         let Some(holder) = site.holder(&login) else {
             return Ok(Self {
                 login: login.chars().take(64).collect(),
@@ -422,7 +405,6 @@ impl Attempt {
                 factors: Vec::new(),
             });
         };
-        not_locked(site, &site.lockout_key(&login)).await?;
         let person = active(site, &holder).await?;
         let factors = site.store().factors(&holder).await?;
         let factors = if person.is_some() {

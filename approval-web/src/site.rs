@@ -90,14 +90,6 @@ impl Site {
         }
     }
 
-    /// Under which key the failures of `login` are counted.
-    pub(crate) fn lockout_key(&self, login: &str) -> String {
-        match self.origin {
-            Origin::Customer => format!("contact:{login}"),
-            Origin::Host => format!("operator-web:{login}"),
-        }
-    }
-
     /// What pages call this origin: `customer` or `host`.
     pub(crate) const fn name(&self) -> &'static str {
         match self.origin {

@@ -6,6 +6,7 @@
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod check_config;
+pub(crate) mod factor;
 pub(crate) mod init;
 pub(crate) mod invite;
 pub(crate) mod recording;

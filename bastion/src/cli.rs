@@ -1,9 +1,9 @@
 //! What can be asked of the binary.
 
-use crate::admin::{apply, audit, check_config, init, invite, recording};
+use crate::admin::{apply, audit, check_config, factor, init, invite, recording};
 use crate::config::Config;
 use crate::{demo, serve};
-use access::{OperatorId, SessionId};
+use access::{FactorId, OperatorId, SessionId};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -25,6 +25,9 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Make a single-use address to enrol a passkey
     Invite(Invite),
+    /// List a person's second factors, or take a lost one out of use
+    #[command(subcommand)]
+    Factor(Factor),
     /// Run the bastion
     Serve(Serve),
     /// Check a configuration file
@@ -106,6 +109,36 @@ pub(crate) struct Invite {
     pub(crate) login: String,
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Factor {
+    /// List the factors in use
+    List(FactorList),
+    /// Take one out of use and end every web sign-in of its holder
+    Revoke(FactorRevoke),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FactorList {
+    /// An operator or a contact; `operator:NAME` or `contact:NAME` where both exist
+    pub(crate) login: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FactorRevoke {
+    /// An operator or a contact; `operator:NAME` or `contact:NAME` where both exist
+    pub(crate) login: String,
+    /// As `factor list` names it
+    #[arg(value_parser = FactorId::parse)]
+    pub(crate) factor: FactorId,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Why; entered in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 #[derive(Args, Debug)]
@@ -250,6 +283,8 @@ pub(crate) async fn run(asked: Cli) -> Result<ExitCode> {
         Command::Init(asked) => init::run(asked).await,
         Command::Apply(asked) => apply::run(asked).await,
         Command::Invite(asked) => invite::run(asked).await,
+        Command::Factor(Factor::List(asked)) => factor::list(asked).await,
+        Command::Factor(Factor::Revoke(asked)) => factor::revoke(asked).await,
         Command::Serve(asked) => serve::run(asked).await,
         Command::CheckConfig(asked) => check_config::run(&asked),
         Command::Audit(Audit::Export(asked)) => audit::export(asked).await,
@@ -296,6 +331,7 @@ mod tests {
             "serve --config a --state b",
             "serve both --state s",
             "apply --state s",
+            "factor revoke alice fa-1 --state s",
             "audit verify",
             "audit verify --export x",
             "audit verify --database sqlite://x",

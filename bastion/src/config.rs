@@ -3,6 +3,7 @@
 
 use crate::declared::{Declared, Fault, Faults, Place};
 use access::decide::Policy;
+use access::operator::Network;
 use access::second_factor::Proof;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -64,6 +65,9 @@ pub(crate) struct Web {
     pub(crate) host_listen: SocketAddr,
     /// The host origin as browsers see it; passkeys are bound to it.
     pub(crate) host_url: String,
+    /// The proxies that speak TLS for the two origins, as addresses or networks: their
+    /// `X-Forwarded-For` says where a request comes from.
+    pub(crate) trusted_proxies: Vec<String>,
 }
 
 /// `[policy]`: what is asked of everybody.
@@ -119,6 +123,7 @@ impl Default for Web {
             customer_url: "http://localhost:8080".to_owned(),
             host_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             host_url: "http://localhost:8081".to_owned(),
+            trusted_proxies: vec!["127.0.0.0/8".to_owned(), "::1".to_owned()],
         }
     }
 }
@@ -298,6 +303,14 @@ impl Ssh {
 }
 
 impl Web {
+    /// The proxies whose word is taken. [`Config::read`] has refused what is none.
+    pub(crate) fn trusted_proxies(&self) -> Vec<Network> {
+        self.trusted_proxies
+            .iter()
+            .filter_map(|proxy| Network::parse(proxy).ok())
+            .collect()
+    }
+
     fn wrong(&self, wrong: &mut Vec<(Place, String)>) {
         for (key, url) in [
             ("customer_url", &self.customer_url),
@@ -312,6 +325,20 @@ impl Web {
                 at("web", "host_url"),
                 "is the customer origin too; the two sides never share one".to_owned(),
             ));
+        }
+        for proxy in &self.trusted_proxies {
+            if Network::parse(proxy).is_err() {
+                let named = proxy.escape_debug();
+                wrong.push((
+                    at("web", "trusted_proxies"),
+                    format!("`{named}` is not an address or a network like `192.0.2.0/24`"),
+                ));
+            } else if proxy.ends_with("/0") {
+                wrong.push((
+                    at("web", "trusted_proxies"),
+                    format!("`{proxy}` is everybody, and so anybody could say to be anywhere"),
+                ));
+            }
         }
     }
 }
@@ -393,6 +420,18 @@ mod tests {
             (
                 "[web]\nhost_url = 'http://localhost:8080'",
                 "line 2, `web.host_url`: is the customer",
+            ),
+            (
+                "[web]\ntrusted_proxies = [\n  '192.0.2.7',\n  'proxy.example',\n]",
+                "line 2, `web.trusted_proxies`: `proxy.example` is not an address",
+            ),
+            (
+                "[web]\ntrusted_proxies = ['0.0.0.0/0']",
+                "line 2, `web.trusted_proxies`: `0.0.0.0/0` is everybody",
+            ),
+            (
+                "[web]\ntrusted_proxies = '192.0.2.7'",
+                "line 2, `web.trusted_proxies`: ",
             ),
             (
                 "[policy]\nweakest_proof = 'sms'",

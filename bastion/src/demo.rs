@@ -352,11 +352,16 @@ async fn approve(config: &Config, id: &InterventionId) -> Result<()> {
             page.contains(id.as_str()),
             "the page of `{id}` does not name it"
         );
+        let (version, sha256) = visitor::hidden(&page, "plan_version")
+            .zip(visitor::hidden(&page, "plan_sha256"))
+            .with_context(|| format!("the page of `{id}` has nothing to approve"))?;
+        let read = json!({
+            "decision": "approve",
+            "plan_version": version,
+            "plan_sha256": sha256,
+        });
         contact
-            .ceremony(
-                &format!("/interventions/{id}/decision"),
-                &json!({ "decision": "approve" }),
-            )
+            .ceremony(&format!("/interventions/{id}/decision"), &read)
             .map(drop)
     })
     .await

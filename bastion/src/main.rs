@@ -74,6 +74,7 @@ fn log(command: &Command) {
         Command::Init(_)
         | Command::Apply(_)
         | Command::Invite(_)
+        | Command::Factor(_)
         | Command::CheckConfig(_)
         | Command::Audit(_)
         | Command::Recording(_)

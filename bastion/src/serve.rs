@@ -210,6 +210,7 @@ async fn prepare_web(
         host_url: config.web.host_url.clone(),
         ssh_name: config.ssh.name.clone(),
         ssh_port: config.ssh.listen.port(),
+        trusted_proxies: config.web.trusted_proxies(),
         policy: config.policy(),
         factors: keys.factors,
         recording_master: keys.recording_master,

@@ -3,10 +3,11 @@
 use crate::audit;
 use crate::engine::{Store, on};
 use crate::error::StoreError;
+use crate::row::write;
 use crate::second_factor::{contact_of, holder, operator_of};
 use crate::web_session::short;
-use access::second_factor::Holder;
-use access::{Event, Time, Who};
+use access::second_factor::{Holder, SecondFactor};
+use access::{Changed, Event, Time, Who};
 
 const TABLE: &str = "invitations";
 
@@ -71,23 +72,32 @@ impl Store {
         }))
     }
 
-    /// Uses it up: true once, and never after it expired.
-    pub async fn use_invitation(
+    /// Uses it up for the factor it enrols: the invitation, the factor, its entry and `event` are
+    /// one transaction. True once, and never after it expired; a factor that cannot be saved (its
+    /// credential is known already) is a [`StoreError::Conflict`] and leaves the invitation good.
+    pub async fn enrol_invited(
         &self,
         token_sha256: &[u8; 32],
-        now: Time,
+        enrolled: Changed<SecondFactor>,
+        event: Event,
     ) -> Result<bool, StoreError> {
+        let at = event.at.micros();
         let mut tx = self.begin().await?;
+        write(&mut tx, enrolled).await?;
+        audit::append(&mut tx, &event).await?;
         let used = on!(tx.next(), c => sqlx::query(
             "UPDATE invitations SET used_at = $2 \
              WHERE token_sha256 = $1 AND used_at IS NULL AND expires_at > $2",
         )
         .bind(token_sha256.as_slice())
-        .bind(now.micros())
+        .bind(at)
         .execute(c)
         .await?
         .rows_affected());
+        if used != 1 {
+            return Ok(false);
+        }
         tx.commit().await?;
-        Ok(used == 1)
+        Ok(true)
     }
 }

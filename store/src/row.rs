@@ -129,7 +129,7 @@ impl Store {
 
 /// INVARIANT: the entry comes first, since it takes the head of the log: all writers of all
 /// bastions take that one lock before any other and so cannot wait for each other in a circle.
-async fn write<T: Row>(tx: &mut Tx, changed: Changed<T>) -> Result<T, StoreError> {
+pub(crate) async fn write<T: Row>(tx: &mut Tx, changed: Changed<T>) -> Result<T, StoreError> {
     let (mut value, event) = changed.into_parts();
     audit::append(tx, &event).await?;
     let was = value.version();

@@ -1,10 +1,11 @@
 //! Second factors, and the time steps of code generators, of which each works once.
 
+use crate::audit;
 use crate::engine::{Store, Tx, on};
 use crate::error::StoreError;
-use crate::row::{Row, Stamp, Stored, value, values};
+use crate::row::{Row, Stamp, Stored, value, values, write};
 use access::second_factor::{Factor, Holder, SecondFactor};
-use access::{ContactId, FactorId, OperatorId, Time};
+use access::{Changed, ContactId, Event, FactorId, OperatorId, Time};
 
 const INSERT: &str = "INSERT INTO second_factors (id, version, created_at, changed_at, body, operator_id, contact_id, credential_id, revoked_at) \
      VALUES ($1, $2 + 1, $3, $3, $4, $5, $6, $7, $8)";
@@ -81,6 +82,28 @@ impl Store {
         .fetch_optional(c)
         .await?);
         row.map(value).transpose()
+    }
+
+    /// Takes a factor out of use and ends every web sign-in of its holder, in one transaction;
+    /// `ended` is the entry of the latter and is given their number. Returns that number.
+    pub async fn revoke_and_sign_out(
+        &self,
+        revoked: Changed<SecondFactor>,
+        ended: Event,
+    ) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let holder = write(&mut tx, revoked).await?.holder;
+        let gone = on!(tx.next(), c => sqlx::query(
+            "DELETE FROM web_sessions WHERE operator_id = $1 OR contact_id = $2",
+        )
+        .bind(operator_of(&holder))
+        .bind(contact_of(&holder))
+        .execute(c)
+        .await?
+        .rows_affected());
+        audit::append(&mut tx, &ended.with("sign_ins", gone)).await?;
+        tx.commit().await?;
+        Ok(gone)
     }
 
     /// Uses up time step `step` of a code generator: true once, and never for an older step, for

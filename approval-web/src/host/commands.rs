@@ -3,28 +3,40 @@
 use crate::site::Site;
 use access::{Intervention, Operator};
 
-/// Every target and account of an open intervention, one line each: through the jump, for daily work.
-pub(crate) fn of_intervention(site: &Site, operator: &Operator, one: &Intervention) -> Vec<String> {
+/// The two ways to one account of one target.
+pub(crate) struct Ways {
+    /// The bastion's own name: works with any client, nothing to set up; names the intervention.
+    pub(crate) direct: String,
+    /// Through the jump: the client sees the target itself, once it knows the bastion's hosts.
+    pub(crate) jump: String,
+}
+
+/// Both ways to every target and account of an open intervention.
+pub(crate) fn of_intervention(site: &Site, operator: &Operator, one: &Intervention) -> Vec<Ways> {
     let text = &one.plan().text;
     let jump = jump(site, operator);
     text.targets
         .iter()
         .flat_map(|target| text.accounts.iter().map(move |account| (account, target)))
-        .map(|(account, target)| format!("ssh -J {jump} {account}@{target}"))
+        .map(|(account, target)| Ways {
+            direct: direct(site, operator, &format!("+{account}+{target}+{}", one.id)),
+            jump: format!("ssh -J {jump} {account}@{target}"),
+        })
         .collect()
+}
+
+/// What prints, once, how the client knows the hosts behind the jump.
+pub(crate) fn known_hosts(site: &Site, operator: &Operator) -> String {
+    format!("{} known-hosts", menu(site, operator))
 }
 
 /// The menu of everything that is open.
 pub(crate) fn menu(site: &Site, operator: &Operator) -> String {
-    match site.web.ssh_port {
-        22 => format!("ssh {}@{}", operator.id, site.web.ssh_name),
-        port => format!("ssh -p {port} {}@{}", operator.id, site.web.ssh_name),
-    }
+    direct(site, operator, "")
 }
 
-/// The same without a jump, for clients that know none.
-pub(crate) fn direct(site: &Site, operator: &Operator, account: &str, target: &str) -> String {
-    let name = format!("{}+{account}+{target}@{}", operator.id, site.web.ssh_name);
+fn direct(site: &Site, operator: &Operator, destination: &str) -> String {
+    let name = format!("{}{destination}@{}", operator.id, site.web.ssh_name);
     match site.web.ssh_port {
         22 => format!("ssh {name}"),
         port => format!("ssh -p {port} {name}"),

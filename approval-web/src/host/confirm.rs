@@ -5,7 +5,7 @@ use crate::ceremony;
 use crate::error::Problem;
 use crate::page::{self, Frame};
 use crate::passkey::Listed;
-use crate::sign_in::{self, AsOperator};
+use crate::sign_in::{AsOperator, Asserted, asserted_by};
 use crate::site::Site;
 use crate::source::Source;
 use ::access::confirmation::{Confirmation, ConfirmationState};
@@ -19,7 +19,6 @@ use axum_extra::extract::CookieJar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use webauthn_rs::prelude::PublicKeyCredential;
 
 #[derive(Template)]
 #[template(path = "host/confirm.html")]
@@ -91,27 +90,15 @@ pub(crate) async fn finish(
     Path(code): Path<String>,
     AsOperator { operator, visit }: AsOperator,
     jar: CookieJar,
-    Json(asked): Json<Given>,
+    Json(asked): Json<Asserted>,
 ) -> Result<StatusCode, Problem> {
     let (about, state): (About, Value) = ceremony::take(&site, &jar, "confirm").await?;
     let one = confirmation(&site, &operator.id, &code).await?;
     if about.code != one.code {
         return Err(Problem::not_verified("the ceremony is of another login"));
     }
-    let login = operator.id.as_str();
-    sign_in::not_locked(&site, &site.lockout_key(login)).await?;
     let now = site.now();
-    let factors = site.store().factors(&visit.session.holder).await?;
-    let verified = match site
-        .passkeys
-        .end_assertion(&asked.credential, state, factors, now)
-    {
-        Ok(verified) => verified,
-        Err(problem) => {
-            sign_in::failed(&site, login, source).await?;
-            return Err(problem);
-        }
-    };
+    let verified = asserted_by(&site, &visit, &asked.credential, state, source).await?;
     let confirmed = one.confirm(&operator.id, about.number, now)?;
     if let Some(used) = verified.used {
         site.store().save(used).await?;
@@ -145,12 +132,6 @@ async fn confirmation(
 #[derive(Deserialize)]
 pub(crate) struct Wanted {
     number: Number,
-}
-
-/// What the browser gave.
-#[derive(Deserialize)]
-pub(crate) struct Given {
-    credential: PublicKeyCredential,
 }
 
 /// As a number, or as a form's text.

@@ -3,9 +3,10 @@
 use crate::ceremony;
 use crate::error::Problem;
 use crate::page::{self, Frame};
+use crate::passkey;
 use crate::sign_in::{AsOperator, Visit};
 use crate::site::Site;
-use access::second_factor::{Factor, SecondFactor};
+use access::second_factor::{Factor, Holder, SecondFactor};
 use access::{FactorId, totp};
 use askama::Template;
 use axum::extract::{Path, State};
@@ -55,6 +56,7 @@ struct Shown {
 /// A code generator that is being enrolled; its secret is sealed already.
 #[derive(Serialize, Deserialize)]
 struct Pending {
+    holder: Holder,
     id: FactorId,
     sealed_secret: String,
     tries: u8,
@@ -109,8 +111,7 @@ pub(crate) async fn passkey_finish(
     jar: CookieJar,
     Json(asked): Json<Created>,
 ) -> Result<StatusCode, Problem> {
-    let (holder, state): (access::second_factor::Holder, Value) =
-        ceremony::take(&site, &jar, "enrol").await?;
+    let (holder, state): (Holder, Value) = ceremony::take(&site, &jar, "enrol").await?;
     if holder != visit.session.holder {
         return Err(Problem::not_verified("the ceremony is somebody else's"));
     }
@@ -141,6 +142,7 @@ pub(crate) async fn totp_begin(
         secret: totp::base32(secret.as_slice()),
     };
     let pending = Pending {
+        holder: visit.session.holder.clone(),
         id,
         sealed_secret,
         tries: 0,
@@ -162,7 +164,11 @@ pub(crate) async fn totp_confirm(
     jar: CookieJar,
     Form(form): Form<Code>,
 ) -> Result<Response, Problem> {
+    visit.must_be_fresh(site.now())?;
     let (pending, _): (Pending, Value) = ceremony::take(&site, &jar, "totp").await?;
+    if pending.holder != visit.session.holder {
+        return Err(Problem::not_verified("the ceremony is somebody else's"));
+    }
     let secret = site
         .web
         .factors
@@ -224,8 +230,8 @@ async fn enrol(site: &Site, visit: &Visit, id: FactorId, factor: Factor) -> Resu
     let holder = visit.session.holder.clone();
     let who = holder.who();
     let enrolled = SecondFactor::enrol(id, holder, factor, who, site.now());
-    site.store().save(enrolled).await?;
-    Ok(())
+    let saved = site.store().save(enrolled).await;
+    saved.map(drop).map_err(passkey::not_enrolled)
 }
 
 /// The address as a picture inside the page; nothing but squares.

@@ -31,6 +31,7 @@ struct HomePage {
     lately: Vec<Row>,
     rights: Vec<Right>,
     menu: String,
+    known_hosts: String,
     passkeys: usize,
     generators: usize,
     /// What waits for the person in other roles, each with where.
@@ -43,8 +44,7 @@ struct HomePage {
 struct Open {
     row: Row,
     left: String,
-    commands: Vec<String>,
-    direct: Option<String>,
+    ways: Vec<commands::Ways>,
 }
 
 struct Right {
@@ -103,6 +103,7 @@ pub(crate) async fn page(
         rights: rights(&site, &f, &operator).await?,
         duties: duties(&site, &f, &operator).await?,
         menu: commands::menu(&site, &operator),
+        known_hosts: commands::known_hosts(&site, &operator),
         passkeys: proofs(Proof::Passkey),
         generators: proofs(Proof::Totp),
         may_plan: crate::PLANNERS
@@ -125,17 +126,10 @@ async fn opened(
     Ok(rows
         .into_iter()
         .zip(open)
-        .map(|(row, one)| {
-            let text = &one.plan().text;
-            let first = text.accounts.first().zip(text.targets.first());
-            Open {
-                row,
-                left: f.span(now, text.window.end()),
-                commands: commands::of_intervention(site, operator, &one),
-                direct: first.map(|(account, target)| {
-                    commands::direct(site, operator, account.as_str(), target.as_str())
-                }),
-            }
+        .map(|(row, one)| Open {
+            row,
+            left: f.span(now, one.plan().text.window.end()),
+            ways: commands::of_intervention(site, operator, &one),
         })
         .collect())
 }

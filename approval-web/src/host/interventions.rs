@@ -78,7 +78,8 @@ struct InterventionPage {
     decisions: Vec<(Badge, String)>,
     sessions: Vec<SessionRow>,
     sees_sessions: bool,
-    commands: Vec<String>,
+    ways: Vec<commands::Ways>,
+    known_hosts: String,
 }
 
 struct SessionRow {
@@ -369,7 +370,8 @@ pub(crate) async fn one_page(
         sees_sessions: crate::SESSIONS
             .iter()
             .any(|role| operator.may(*role).is_ok()),
-        commands: if named && phase == Phase::Open {
+        known_hosts: commands::known_hosts(&site, &operator),
+        ways: if named && phase == Phase::Open {
             commands::of_intervention(&site, &operator, &one)
         } else {
             Vec::new()

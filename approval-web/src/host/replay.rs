@@ -6,11 +6,12 @@
 use crate::error::Problem;
 use crate::guard::WithPlayer;
 use crate::host::session::session;
+use crate::host::verdict;
 use crate::page::{self, Frame};
 use crate::sign_in::AsOperator;
 use crate::site::Site;
+use crate::vocabulary::Badge;
 use ::access::audit::hex;
-use ::access::session::SessionState;
 use ::access::{Event, Operator, Refusal, Session, Who};
 use askama::Template;
 use axum::Form;
@@ -19,7 +20,7 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Redirect, Response};
 use recordings::replay::{self, Replay};
-use recordings::{ChannelKind, JournalEvent, JournalLine, Manifest, Micros, keys};
+use recordings::{ChannelKind, JournalEvent, JournalLine, Micros, keys};
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::{self, Write};
@@ -53,8 +54,7 @@ struct ReplayPage {
     motive: String,
     channels: Vec<u32>,
     chapters: Vec<Chapter>,
-    intact: bool,
-    verdict: String,
+    verdict: Badge,
 }
 
 /// A moment worth jumping to.
@@ -104,22 +104,20 @@ pub(crate) async fn page(
 ) -> Result<Response, Problem> {
     let one = opened(&site, &id, &replay, &operator, &visit.session).await?;
     let recording = recording(&site, &one).await?;
-    let (recording, lines) = blocking(move || {
-        let lines = recording.journal()?;
-        Ok((recording, lines))
-    })
-    .await?;
-    let verdict = verdict(&site, &one);
+    let (read, verdict) = tokio::join!(chapters(recording), verdict::of(&site, &one));
+    let ((channels, lines), verdict) = (read?, verdict?);
     let page = ReplayPage {
         session: one.id.to_string(),
         replay,
         who: one.operator.to_string(),
         target: format!("{}@{}", one.account, one.target),
         motive: one.motive.clone(),
-        channels: recording.channels().to_vec(),
+        channels,
         chapters: lines.iter().filter_map(|line| chapter(line, &f)).collect(),
-        intact: matches!(verdict, Verdict::Intact | Verdict::StillWritten),
-        verdict: f.t(verdict.key()),
+        verdict: Badge {
+            text: f.t(verdict.key()),
+            class: verdict.class(),
+        },
         f,
     };
     let mut response = page::render(&page)?;
@@ -229,6 +227,18 @@ fn recorded(one: &Session) -> Result<recordings::SessionId, Problem> {
     recordings::SessionId::parse(one.id.as_str()).map_err(|error| Problem::broken(&error))
 }
 
+/// The channels, and the journal as far as it reads: where it does not, the badge says so.
+async fn chapters(recording: Replay) -> Result<(Vec<u32>, Vec<JournalLine>), Problem> {
+    blocking(move || {
+        let lines = recording.journal().unwrap_or_else(|error| {
+            tracing::error!("the journal of a replay does not read: {error}");
+            Vec::new()
+        });
+        Ok((recording.channels().to_vec(), lines))
+    })
+    .await
+}
+
 /// Reads files away from the threads that answer everybody else.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, replay::ReplayError> + Send + 'static,
@@ -237,50 +247,6 @@ async fn blocking<T: Send + 'static>(
         .await
         .map_err(|error| Problem::broken(&error))?
         .map_err(|error| Problem::broken(&error))
-}
-
-/// Whether what is shown is what was signed at the end.
-enum Verdict {
-    StillWritten,
-    Intact,
-    Differs,
-}
-
-impl Verdict {
-    const fn key(&self) -> &'static str {
-        match self {
-            Self::StillWritten => "replay-still-written",
-            Self::Intact => "replay-intact",
-            Self::Differs => "replay-differs",
-        }
-    }
-}
-
-fn verdict(site: &Site, one: &Session) -> Verdict {
-    let expected = match &one.state {
-        SessionState::Live => return Verdict::StillWritten,
-        SessionState::Ended {
-            manifest_sha256, ..
-        }
-        | SessionState::Interrupted {
-            manifest_sha256, ..
-        } => manifest_sha256,
-    };
-    let Ok(id) = recorded(one) else {
-        return Verdict::Differs;
-    };
-    let signed = Manifest::read(&site.web.recordings, &id).and_then(|manifest| {
-        manifest.check_signature(&site.web.manifest_key)?;
-        manifest.digest()
-    });
-    match signed {
-        Ok(digest) if digest == *expected => Verdict::Intact,
-        Ok(_) => Verdict::Differs,
-        Err(error) => {
-            tracing::error!(session.id = %one.id, "the manifest of a recording does not verify: {error}");
-            Verdict::Differs
-        }
-    }
 }
 
 fn chapter(line: &JournalLine, f: &Frame) -> Option<Chapter> {

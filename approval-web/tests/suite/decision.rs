@@ -13,6 +13,13 @@ fn approve() -> Value {
     json!({ "decision": "approve" })
 }
 
+/// The form's fields with what the device signed.
+fn signed(fields: &Value, credential: Value) -> Value {
+    let mut fields = fields.clone();
+    fields["credential"] = credential;
+    fields
+}
+
 #[tokio::test]
 async fn a_kept_approval_verifies_offline_over_the_whole_plan() {
     let desk = Desk::open().await;
@@ -90,34 +97,31 @@ async fn an_assertion_over_another_text_is_refused() {
     let path =
         |id: &access::InterventionId, step: &str| format!("/interventions/{id}/decision/{step}");
 
+    let this = claire.read(one.id.as_str(), &approve()).await;
+    let that = claire.read(other.id.as_str(), &approve()).await;
+
     // Signed for the other intervention, brought for this one.
-    let wrong = claire.call(&path(&other.id, "options"), &approve()).await;
+    let wrong = claire.call(&path(&other.id, "options"), &that).await;
     let credential = claire.assertion(&wrong, User::Verified).await;
-    claire.call(&path(&one.id, "options"), &approve()).await;
-    let reply = claire
-        .call(
-            &path(&one.id, "finish"),
-            &json!({ "credential": credential }),
-        )
-        .await;
+    claire.call(&path(&one.id, "options"), &this).await;
+    let answer = signed(&this, credential);
+    let reply = claire.call(&path(&one.id, "finish"), &answer).await;
     assert_eq!(reply.code(), "passkey");
 
     // Signed in good order, but for another path.
-    let right = claire.call(&path(&other.id, "options"), &approve()).await;
+    let right = claire.call(&path(&other.id, "options"), &that).await;
     let credential = claire.assertion(&right, User::Verified).await;
-    let reply = claire
-        .call(
-            &path(&one.id, "finish"),
-            &json!({ "credential": credential }),
-        )
-        .await;
+    let answer = signed(&this, credential);
+    let reply = claire.call(&path(&one.id, "finish"), &answer).await;
     assert_eq!(reply.code(), "passkey");
 
     // A refusal that was signed is no approval: the kept decision is the one that was asked for.
-    let refuse = json!({ "decision": "refuse", "reason": "no, thank you" });
+    let mut refuse = this.clone();
+    refuse["decision"] = "refuse".into();
+    refuse["reason"] = "no, thank you".into();
     let asked = claire.call(&path(&one.id, "options"), &refuse).await;
     let credential = claire.assertion(&asked, User::Verified).await;
-    let forged = json!({ "credential": credential, "decision": "approve" });
+    let forged = signed(&this, credential);
     assert_eq!(
         claire.call(&path(&one.id, "finish"), &forged).await.status,
         204
@@ -138,9 +142,10 @@ async fn an_assertion_counts_once() {
     let one = desk.submitted().await;
     let mut claire = desk.signed_in("claire").await;
     let base = format!("/interventions/{}/decision", one.id);
-    let options = claire.call(&format!("{base}/options"), &approve()).await;
+    let asked = claire.read(one.id.as_str(), &approve()).await;
+    let options = claire.call(&format!("{base}/options"), &asked).await;
     let kept = claire.cookies.clone();
-    let answer = json!({ "credential": claire.assertion(&options, User::Verified).await });
+    let answer = signed(&asked, claire.assertion(&options, User::Verified).await);
     let finish = format!("{base}/finish");
     assert_eq!(claire.call(&finish, &answer).await.status, 204);
     claire.cookies = kept;
@@ -154,8 +159,9 @@ async fn a_plan_edited_between_reading_and_signing_is_not_approved() {
     let one = desk.submitted().await;
     let mut claire = desk.signed_in("claire").await;
     let base = format!("/interventions/{}/decision", one.id);
-    let options = claire.call(&format!("{base}/options"), &approve()).await;
-    let answer = json!({ "credential": claire.assertion(&options, User::Verified).await });
+    let asked = claire.read(one.id.as_str(), &approve()).await;
+    let options = claire.call(&format!("{base}/options"), &asked).await;
+    let answer = signed(&asked, claire.assertion(&options, User::Verified).await);
 
     let mut text = plan_text();
     text.purpose.push('.');
@@ -165,7 +171,7 @@ async fn a_plan_edited_between_reading_and_signing_is_not_approved() {
     let reply = claire.call(&format!("{base}/finish"), &answer).await;
     assert_eq!(
         (reply.status.as_u16(), reply.code().as_str()),
-        (409, "statement_differs")
+        (409, "plan_changed")
     );
     assert!(
         reply.json()["sentence"]
@@ -179,12 +185,66 @@ async fn a_plan_edited_between_reading_and_signing_is_not_approved() {
 }
 
 #[tokio::test]
+async fn a_plan_edited_after_the_page_was_opened_is_not_even_signed() {
+    let desk = Desk::open().await;
+    let one = desk.submitted().await;
+    let mut claire = desk.signed_in("claire").await;
+    let opened = claire.read(one.id.as_str(), &approve()).await;
+    assert_eq!(opened["plan_version"], "1");
+    assert_eq!(opened["plan_sha256"], one.plan().hash());
+
+    let mut text = plan_text();
+    text.rollback = "none".into();
+    let alice = desk.operator("alice").await;
+    let edited = desk.save(one.clone().amend(text, &alice, now())).await;
+
+    let path = format!("/interventions/{}/decision", one.id);
+    let mut refusal = opened.clone();
+    refusal["decision"] = "refuse".into();
+    refusal["reason"] = "not like this".into();
+    let mut other_text = opened.clone();
+    other_text["plan_version"] = "2".into();
+    let mut other_version = claire.read(one.id.as_str(), &approve()).await;
+    other_version["plan_version"] = "1".into();
+    for fields in [&opened, &refusal, &other_text, &other_version, &approve()] {
+        let reply = claire.ceremony(&path, fields, User::Verified).await;
+        let said = (reply.status.as_u16(), reply.code());
+        assert_eq!(said, (409, "plan_changed".to_owned()), "{fields}");
+        let sentence = reply.json()["sentence"].as_str().unwrap().to_owned();
+        assert!(sentence.contains("relisez le plan"), "{sentence}");
+    }
+    let kept = desk.intervention(&one.id).await;
+    assert_eq!(kept.phase(now()), Phase::Submitted);
+    assert_eq!((kept.version, kept.approvals.len()), (edited.version, 0));
+
+    let reply = claire.decide(one.id.as_str(), &approve()).await;
+    assert_eq!(reply.status, 204, "{}", reply.body);
+    let kept = desk.intervention(&one.id).await;
+    assert_eq!(kept.approvals.last().unwrap().plan_version, 2);
+}
+
+#[tokio::test]
+async fn a_signature_without_the_plan_that_was_read_decides_nothing() {
+    let desk = Desk::open().await;
+    let one = desk.submitted().await;
+    let mut claire = desk.signed_in("claire").await;
+    let base = format!("/interventions/{}/decision", one.id);
+    let asked = claire.read(one.id.as_str(), &approve()).await;
+    let options = claire.call(&format!("{base}/options"), &asked).await;
+    let answer = json!({ "credential": claire.assertion(&options, User::Verified).await });
+    let reply = claire.call(&format!("{base}/finish"), &answer).await;
+    assert_eq!(reply.code(), "plan_changed");
+    assert!(desk.intervention(&one.id).await.approvals.is_empty());
+}
+
+#[tokio::test]
 async fn a_user_who_was_not_verified_approves_nothing() {
     let desk = Desk::open().await;
     let one = desk.submitted().await;
     let mut claire = desk.signed_in("claire").await;
     let path = format!("/interventions/{}/decision", one.id);
-    let reply = claire.ceremony(&path, &approve(), User::OnlyPresent).await;
+    let asked = claire.read(one.id.as_str(), &approve()).await;
+    let reply = claire.ceremony(&path, &asked, User::OnlyPresent).await;
     assert_eq!(reply.code(), "passkey");
     assert_eq!(
         desk.intervention(&one.id).await.phase(now()),
@@ -198,8 +258,9 @@ async fn a_passkey_revoked_meanwhile_signs_nothing() {
     let one = desk.submitted().await;
     let mut claire = desk.signed_in("claire").await;
     let base = format!("/interventions/{}/decision", one.id);
-    let options = claire.call(&format!("{base}/options"), &approve()).await;
-    let answer = json!({ "credential": claire.assertion(&options, User::Verified).await });
+    let asked = claire.read(one.id.as_str(), &approve()).await;
+    let options = claire.call(&format!("{base}/options"), &asked).await;
+    let answer = signed(&asked, claire.assertion(&options, User::Verified).await);
     let holder = access::second_factor::Holder::Contact(crate::desk::contact_id("claire"));
     for factor in desk.store.factors(&holder).await.unwrap() {
         desk.save(Ok(factor.revoke(by(), now()))).await;

@@ -7,7 +7,7 @@ use access::actor::ActorKind;
 use access::contact::{ContactDetails, ContactKind, Language};
 use access::decide::Policy;
 use access::grant::{Basis, Operation, ReviewEvery, Scope, Terms};
-use access::operator::{OperatorDetails, Role};
+use access::operator::{Network, OperatorDetails, Role};
 use access::plan::{HealthDataSeen, Origin, PlanText};
 use access::second_factor::{Holder, Proof};
 use access::target::{HealthData, TargetDetails, Tenancy};
@@ -89,6 +89,7 @@ impl Desk {
             host_url: HOST_URL.into(),
             ssh_name: "bastion.example".into(),
             ssh_port: 2222,
+            trusted_proxies: vec![Network::parse("10.0.0.7").unwrap()],
             policy: policy(),
             factors: access::sealed::SealingKey::new(&[7; 32]).unwrap(),
             recording_master: Zeroizing::new([9; 32]),

@@ -95,6 +95,37 @@ async fn factors_are_changed_only_with_a_fresh_passkey() {
 }
 
 #[tokio::test]
+async fn a_generator_is_confirmed_by_who_asked_for_it_and_with_a_fresh_passkey() {
+    let desk = Desk::open().await;
+    let mut alice = desk.signed_in("alice").await;
+    let mut olga = desk.signed_in("olga").await;
+    let ceremony = "bastion-host-ceremony";
+    let secret = shown_secret(&mut olga).await;
+    let planted = olga.cookies[ceremony].clone();
+    alice.cookies.insert(ceremony.to_owned(), planted);
+    let code = totp::code_at(&secret, now()).unwrap();
+    let path = "/factors/totp/confirm";
+    let foreign = alice.post(path, &[("code", &code)]).await;
+    assert_eq!(foreign.status, 403);
+    assert_eq!(factors(&desk).await.len(), 1);
+
+    alice.freshen().await;
+    forward(4 * MINUTE);
+    let secret = shown_secret(&mut alice).await;
+    forward(MINUTE);
+    let code = totp::code_at(&secret, now()).unwrap();
+    let stale = alice.post(path, &[("code", &code)]).await;
+    assert_eq!(stale.status, 403, "the passkey was given five minutes ago");
+    assert_eq!(factors(&desk).await.len(), 1);
+    alice.freshen().await;
+    let secret = shown_secret(&mut alice).await;
+    let code = totp::code_at(&secret, now()).unwrap();
+    let done = alice.post(path, &[("code", &code)]).await;
+    assert_eq!(done.location(), "/factors", "{}", done.body);
+    assert_eq!(factors(&desk).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_second_passkey_works_and_the_first_can_then_be_revoked_but_not_the_last() {
     let desk = Desk::open().await;
     let mut alice = desk.signed_in("alice").await;

@@ -18,6 +18,7 @@ use recordings::{
     ChannelKind, Limits, Micros, RecipientKey, SessionHeader, Stream, UtcMicros, recorder,
 };
 use serde_json::json;
+use std::path::PathBuf;
 use store::Ask;
 
 const HOST_KEY: &str =
@@ -150,6 +151,60 @@ async fn a_recording_is_shown_only_after_purpose_and_passkey_are_in_the_trail() 
     );
 }
 
+const INTACT: &str = "signé, complet et conforme à la trace";
+const DIFFERS: &str = "diffère de ce qui a été signé et tracé";
+
+#[tokio::test]
+async fn the_badge_over_a_replay_depends_on_every_byte() {
+    let desk = Desk::open().await;
+    let session = recorded(&desk).await;
+    let mut ada = desk.signed_in("ada").await;
+    let page = replayed(&mut ada, &session).await;
+    assert!(ada.get(&page).await.body.contains(INTACT));
+    for file in [
+        "channel-1.cast.sealed",
+        "journal.sealed",
+        "manifest.json",
+        "foreign",
+    ] {
+        let path = files_of(&desk, &session).join(file);
+        let whole = std::fs::read(&path).ok();
+        let cut = match &whole {
+            Some(whole) if file == "channel-1.cast.sealed" => after_first_frame(whole),
+            Some(whole) => &whole[..whole.len() - 1],
+            None => b"not of this session",
+        };
+        std::fs::write(&path, cut).unwrap();
+        let shown = ada.get(&page).await;
+        assert_eq!(shown.status, 200, "{file}: {}", shown.body);
+        assert!(shown.body.contains(DIFFERS), "{file}: {}", shown.body);
+        assert!(!shown.body.contains(INTACT), "{file}");
+        match whole {
+            Some(whole) => std::fs::write(&path, whole).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        assert!(ada.get(&page).await.body.contains(INTACT), "{file}");
+    }
+    std::fs::remove_file(files_of(&desk, &session).join("channel-1.cast.sealed")).unwrap();
+    assert!(ada.get(&page).await.body.contains(DIFFERS));
+}
+
+#[tokio::test]
+async fn the_badge_over_a_replay_asks_the_log_and_not_the_row_alone() {
+    let desk = Desk::open().await;
+    let session = recorded(&desk).await;
+    let mut ada = desk.signed_in("ada").await;
+    let page = replayed(&mut ada, &session).await;
+    assert!(ada.get(&page).await.body.contains(INTACT));
+
+    // Row and manifest still agree; the log names a second end.
+    let event = access::Event::new("session.ended", by(), "session", now())
+        .in_session(&session.id)
+        .with("manifest_sha256", "00");
+    desk.store.append(event).await.unwrap();
+    assert!(ada.get(&page).await.body.contains(DIFFERS));
+}
+
 #[tokio::test]
 async fn nobody_replays_a_session_of_his_own_whatever_his_roles() {
     let desk = Desk::open().await;
@@ -277,6 +332,33 @@ async fn nobody(desk: &Desk) {
     }
 }
 
+/// Where the recording of a session lies.
+fn files_of(desk: &Desk, session: &Session) -> PathBuf {
+    desk.web.recordings.root().join(session.id.as_str())
+}
+
+/// A sealed stream as far as its first frame goes (`recordings::seal` says how it is written).
+fn after_first_frame(stream: &[u8]) -> &[u8] {
+    let length = |at: usize| {
+        let bytes = stream[at..at + 4].try_into().unwrap();
+        usize::try_from(u32::from_be_bytes(bytes)).unwrap()
+    };
+    let opening = 8 + 4 + length(8) + 8;
+    let end = opening + 9 + length(opening) + 8;
+    assert!(end < stream.len(), "there is only one frame");
+    &stream[..end]
+}
+
+/// The path of a replay that was opened in good order.
+async fn replayed(browser: &mut Browser, session: &Session) -> String {
+    let path = format!("/sessions/{}/replay", session.id);
+    browser.freshen().await;
+    let purpose = [("purpose", "the yearly sample of the auditor")];
+    let reply = browser.post(&path, &purpose).await;
+    assert_eq!(reply.status, 303, "{}", reply.body);
+    reply.location().to_owned()
+}
+
 async fn waiting(desk: &Desk, code: &str) {
     let opened = Confirmation::open(
         code.into(),
@@ -381,6 +463,12 @@ async fn recorded(desk: &Desk) -> Session {
     let shown = format!("{SECRET_LINE}\r\n");
     record
         .output(Micros(2_000), 1, Stream::Stdout, shown.into_bytes().into())
+        .await
+        .unwrap();
+    // More than one frame holds.
+    let much = "x".repeat(100_000);
+    record
+        .output(Micros(3_000), 1, Stream::Stdout, much.into_bytes().into())
         .await
         .unwrap();
     let ended = UtcMicros(now().micros() + 5_000_000);

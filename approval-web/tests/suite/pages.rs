@@ -53,13 +53,21 @@ async fn nobody_is_led_to_another_site() {
         "https://evil.example",
         "//evil.example",
         "/\\evil.example",
+        "/\t/evil.example/x",
+        "/\n/evil.example",
+        "/ /evil.example",
+        "\t//evil.example",
         "evil",
     ] {
         let reply = stranger
             .post("/language", &[("language", "en"), ("next", next)])
             .await;
         assert_eq!(reply.location(), "/", "{next}");
-        let page = stranger.get(&format!("/sign-in?next={next}")).await;
+        let sent = next
+            .replace('\t', "%09")
+            .replace('\n', "%0a")
+            .replace(' ', "%20");
+        let page = stranger.get(&format!("/sign-in?next={sent}")).await;
         assert!(page.body.contains("data-next=\"/\""), "{next}");
     }
     let led = stranger.get("/interventions/INT-2026-00042").await;
@@ -132,6 +140,7 @@ async fn a_charter_is_accepted_by_its_reader_and_traced() {
             charter: Some("2026-1".into()),
             ..crate::desk::policy()
         },
+        trusted_proxies: Vec::new(),
         factors: access::sealed::SealingKey::new(&[7; 32]).unwrap(),
         recording_master: desk.web.recording_master.clone(),
         ..*desk.web

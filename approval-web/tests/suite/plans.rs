@@ -1,7 +1,7 @@
 //! From the host's form to the contact's page: what is written there is what is read here.
 
 use crate::desk::browser::Browser;
-use crate::desk::{Desk, customer_id, forward, now};
+use crate::desk::{Desk, HOUR, customer_id, forward, now, plan_text};
 use access::intervention::{InterventionState, Phase};
 use access::plan::HealthDataSeen;
 use access::{Intervention, InterventionId};
@@ -218,7 +218,11 @@ async fn a_question_is_answered_and_the_work_is_closed_with_its_outcome() {
         home.contains("ssh -J alice@bastion.example:2222 root@db1.chu-exemple"),
         "{home}"
     );
-    assert!(home.contains("ssh -p 2222 alice+root+db1.chu-exemple@bastion.example"));
+    let direct = format!(
+        "ssh -p 2222 alice+root+db1.chu-exemple+{}@bastion.example",
+        one.id
+    );
+    assert!(home.contains(&direct), "{home}");
 
     let outcome = [("text", "Disque remplacé, archive vérifiée")];
     assert_eq!(
@@ -227,6 +231,41 @@ async fn a_question_is_answered_and_the_work_is_closed_with_its_outcome() {
     );
     let kept = desk.intervention(&one.id).await;
     assert!(matches!(kept.state, InterventionState::Closed { .. }));
+}
+
+#[tokio::test]
+async fn both_ways_lead_to_every_account_of_every_system_of_the_plan() {
+    let desk = Desk::open().await;
+    let alice = desk.operator("alice").await;
+    let id = desk.store.next_intervention_id(now()).await.unwrap();
+    let mut text = plan_text();
+    text.accounts
+        .insert(access::AccountName::parse("postgres").unwrap());
+    let draft = Intervention::draft(id, customer_id("chu-exemple"), text, &alice, now());
+    let draft = desk.save(draft).await;
+    let one = desk.save(draft.submit(&alice, now())).await;
+    let mut claire = desk.signed_in("claire").await;
+    let approve = json!({ "decision": "approve" });
+    assert_eq!(claire.decide(one.id.as_str(), &approve).await.status, 204);
+    forward(HOUR);
+    let mut alice = desk.signed_in("alice").await;
+    for path in ["/".to_owned(), format!("/interventions/{}", one.id)] {
+        let page = alice.get(&path).await.body;
+        for account in ["root", "postgres"] {
+            let number = &one.id;
+            for way in [
+                format!("ssh -p 2222 alice+{account}+db1.chu-exemple+{number}@bastion.example"),
+                format!("ssh -J alice@bastion.example:2222 {account}@db1.chu-exemple"),
+            ] {
+                assert!(
+                    page.contains(&format!("<code>{way}</code>")),
+                    "{way}: {page}"
+                );
+            }
+        }
+        let known = "<code>ssh -p 2222 alice@bastion.example known-hosts</code>";
+        assert!(page.contains(known), "{page}");
+    }
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 
 use crate::desk::browser::Browser;
 use crate::desk::device::User;
-use crate::desk::{CUSTOMER_URL, DAY, Desk, HOST_URL, MINUTE, by, forward, now};
-use serde_json::json;
+use crate::desk::{CUSTOMER_URL, DAY, Desk, HOST_URL, MINUTE, by, contact_id, forward, now};
+use access::second_factor::{Factor, Holder};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn an_invitation_enrols_one_passkey_and_signs_in() {
@@ -42,6 +45,32 @@ async fn an_invitation_works_once_and_not_after_it_expired() {
     forward(DAY);
     let mut paul = desk.browser_of("paul").await;
     assert_eq!(paul.enrol(&late).await.code(), "invitation");
+}
+
+#[tokio::test]
+async fn a_passkey_that_is_known_is_a_sentence_and_uses_no_invitation_up() {
+    let desk = Desk::open().await;
+    let mut claire = desk.signed_in("claire").await;
+    let invitation = desk.invite("paul").await;
+    let token = invitation.split_once('#').unwrap().1.to_owned();
+    let mut paul = desk.browser_of("paul").await;
+    let options = paul
+        .call("/invitation/options", &json!({ "token": token }))
+        .await;
+    let origin = paul.origin.clone();
+    let public_key = &options.json()["publicKey"];
+    let made = paul.device.create(&origin, public_key).await;
+    let credential = under_another_name(made, &credential_of(&desk, "claire").await);
+    let finish = json!({ "token": token, "credential": credential });
+    let before = desk.events().await;
+    let reply = paul.call("/invitation/finish", &finish).await;
+    let said = (reply.status.as_u16(), reply.code());
+    assert_eq!(said, (409, "passkey_known".to_owned()), "{}", reply.body);
+    let sentence = reply.json()["sentence"].as_str().unwrap().to_owned();
+    assert!(sentence.contains("déjà enregistrée"), "{sentence}");
+    assert_eq!(desk.events().await, before, "nothing happened");
+    assert_eq!(paul.enrol(&invitation).await.status, 204);
+    assert_eq!(claire.sign_in("claire").await.status, 204);
 }
 
 #[tokio::test]
@@ -154,17 +183,14 @@ async fn a_ceremony_is_used_once_and_lives_five_minutes() {
 }
 
 #[tokio::test]
-async fn three_failures_lock_the_login_and_say_until_when() {
+async fn three_failures_lock_the_address_and_say_until_when() {
     let desk = Desk::open().await;
-    let mut claire = desk.signed_in("claire").await;
+    desk.signed_in("claire").await;
     let mut paul = desk.signed_in("paul").await;
-    for attempt in 0..3_u16 {
-        paul.source
-            .set_ip([198, 51, 100, u8::try_from(attempt).unwrap()].into());
+    for _ in 0..3 {
         assert_eq!(paul.sign_in("claire").await.code(), "passkey");
     }
-    claire.source.set_ip([203, 0, 113, 9].into());
-    let locked = claire.sign_in("claire").await;
+    let locked = paul.sign_in("paul").await;
     assert_eq!(
         (locked.status.as_u16(), locked.code().as_str()),
         (429, "locked")
@@ -175,11 +201,110 @@ async fn three_failures_lock_the_login_and_say_until_when() {
             .unwrap()
             .contains("10:01")
     );
-    forward(MINUTE);
-    assert_eq!(claire.sign_in("claire").await.status, 204);
+    let invitation = desk.invite("paul").await;
+    assert_eq!(paul.enrol(&invitation).await.code(), "locked");
     assert_eq!(
         desk.newest("sign_in.locked").await["subject"],
-        "sign_in contact:claire"
+        "sign_in web-source:192.0.2.1"
+    );
+    let ssh = desk.store.lockout("source:192.0.2.1").await.unwrap();
+    assert_eq!(ssh.locked_at(now()), None, "the SSH side counts for itself");
+    forward(MINUTE);
+    assert_eq!(paul.sign_in("paul").await.status, 204);
+}
+
+#[tokio::test]
+async fn a_lock_of_the_ssh_side_closes_no_page() {
+    let desk = Desk::open().await;
+    let mut claire = desk.signed_in("claire").await;
+    for key in ["source:192.0.2.1", "operator:claire", "contact:claire"] {
+        for _ in 0..3 {
+            let event = access::Event::new("login.failed", by(), "login", now());
+            let counted = desk.store.count_failure(key, event, now()).await;
+            counted.unwrap();
+        }
+    }
+    assert_eq!(claire.sign_in("claire").await.status, 204);
+}
+
+#[tokio::test]
+async fn strangers_failures_neither_lock_a_login_nor_stop_who_is_signed_in() {
+    let desk = Desk::open().await;
+    let (one, other) = (desk.submitted().await, desk.submitted().await);
+    let mut claire = desk.signed_in("claire").await;
+    let mut stranger = desk.signed_in("victor").await;
+    // Some from elsewhere, some from the very address of the hospital.
+    for address in [9, 8, 7, 1, 1, 1] {
+        stranger.source.set_ip([192, 0, 2, address].into());
+        assert_eq!(stranger.sign_in("claire").await.code(), "passkey");
+    }
+    assert_eq!(stranger.sign_in("claire").await.code(), "locked");
+
+    // Her address is locked for who is not signed in, and she is.
+    claire.freshen().await;
+    let approve = json!({ "decision": "approve" });
+    let refuse = json!({ "decision": "refuse", "reason": "not today" });
+    let approved = claire.decide(one.id.as_str(), &approve).await;
+    assert_eq!(approved.status, 204, "{}", approved.body);
+    let refused = claire.decide(other.id.as_str(), &refuse).await;
+    assert_eq!(refused.status, 204, "{}", refused.body);
+    let path = format!("/interventions/{}/revoke", one.id);
+    let stopped = claire.post(&path, &[("reason", "not today")]).await;
+    assert_eq!(stopped.status, 303, "{}", stopped.body);
+
+    // And from anywhere else she signs in as ever.
+    claire.source.set_ip([203, 0, 113, 9].into());
+    assert_eq!(claire.sign_in("claire").await.status, 204);
+}
+
+#[tokio::test]
+async fn failures_of_who_is_signed_in_are_traced_and_lock_nothing() {
+    let desk = Desk::open().await;
+    let mut claire = desk.signed_in("claire").await;
+    for _ in 0..4 {
+        let reply = claire
+            .ceremony("/fresh", &json!({}), User::OnlyPresent)
+            .await;
+        assert_eq!(reply.code(), "passkey");
+    }
+    claire.freshen().await;
+    let entry = desk.newest("sign_in.not_confirmed").await;
+    assert_eq!(entry["who"]["id"], "claire");
+    let events = desk.events().await;
+    assert!(!events.contains(&"sign_in.locked".to_owned()));
+    let mut again = claire.clone();
+    assert_eq!(again.sign_in("claire").await.status, 204);
+}
+
+#[tokio::test]
+async fn behind_a_proxy_each_address_is_counted_for_itself() {
+    let desk = Desk::open().await;
+    let mut claire = desk.signed_in("claire").await;
+    let mut stranger = desk.signed_in("victor").await;
+    for browser in [&mut claire, &mut stranger] {
+        browser.source.set_ip([10, 0, 0, 7].into());
+    }
+    claire.forwarded_for = Some("192.0.2.77, 198.51.100.1".to_owned());
+    stranger.forwarded_for = Some("198.51.100.1, 198.51.100.2".to_owned());
+    for _ in 0..3 {
+        assert_eq!(stranger.sign_in("claire").await.code(), "passkey");
+    }
+    assert_eq!(stranger.sign_in("claire").await.code(), "locked");
+    assert_eq!(
+        desk.newest("sign_in.failed").await["detail"]["source"],
+        "198.51.100.2"
+    );
+    assert_eq!(claire.sign_in("claire").await.status, 204);
+    assert_eq!(
+        desk.newest("sign_in.opened").await["detail"]["source"],
+        "198.51.100.1"
+    );
+    // Who is no proxy says nothing of where he is.
+    stranger.source.set_ip([10, 0, 0, 8].into());
+    assert_eq!(stranger.sign_in("claire").await.code(), "passkey");
+    assert_eq!(
+        desk.newest("sign_in.failed").await["detail"]["source"],
+        "10.0.0.8"
     );
 }
 
@@ -282,6 +407,7 @@ async fn over_tls_cookies_are_bound_to_the_host_and_say_so() {
         customer_url: "https://validation.example".into(),
         host_url: "https://bastion.example".into(),
         ssh_name: "bastion.example".into(),
+        trusted_proxies: Vec::new(),
         policy: crate::desk::policy(),
         factors: access::sealed::SealingKey::new(&[7; 32]).unwrap(),
         recording_master: desk.web.recording_master.clone(),
@@ -314,6 +440,7 @@ async fn an_address_that_browsers_could_not_trust_is_not_served() {
             customer_url: bad.into(),
             host_url: HOST_URL.into(),
             ssh_name: String::new(),
+            trusted_proxies: Vec::new(),
             policy: crate::desk::policy(),
             factors: access::sealed::SealingKey::new(&[7; 32]).unwrap(),
             recording_master: desk.web.recording_master.clone(),
@@ -348,4 +475,30 @@ async fn a_fresh_passkey_is_fresh_for_five_minutes() {
         claire.post(&path, &[("reason", "not today")]).await.status,
         303
     );
+}
+
+/// The credential identifier of a contact's passkey.
+async fn credential_of(desk: &Desk, contact: &str) -> Vec<u8> {
+    let holder = Holder::Contact(contact_id(contact));
+    let factors = desk.store.factors(&holder).await.unwrap();
+    let Factor::Passkey { credential_id, .. } = &factors[0].factor else {
+        panic!("no passkey");
+    };
+    URL_SAFE_NO_PAD.decode(credential_id).unwrap()
+}
+
+/// A new credential that calls itself by another one's identifier: without an attestation
+/// anybody can say so.
+fn under_another_name(mut made: Value, id: &[u8]) -> Value {
+    let bytes = |text: &Value| URL_SAFE_NO_PAD.decode(text.as_str().unwrap()).unwrap();
+    let own = bytes(&made["rawId"]);
+    assert_eq!(own.len(), id.len());
+    let mut object = bytes(&made["response"]["attestationObject"]);
+    let at = object.windows(own.len()).position(|part| part == own);
+    let at = at.unwrap();
+    object[at..at + id.len()].copy_from_slice(id);
+    made["response"]["attestationObject"] = URL_SAFE_NO_PAD.encode(object).into();
+    made["rawId"] = URL_SAFE_NO_PAD.encode(id).into();
+    made["id"] = made["rawId"].clone();
+    made
 }

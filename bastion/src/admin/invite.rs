@@ -54,7 +54,7 @@ pub(crate) async fn new_address(
 }
 
 /// Whom a login means: `alice`, or `operator:alice` and `contact:alice` where both exist.
-async fn holder(store: &Store, login: &str) -> Result<Holder> {
+pub(crate) async fn holder(store: &Store, login: &str) -> Result<Holder> {
     let (kind, name) = match login.split_once(':') {
         Some((kind, name)) => (Some(kind), name),
         None => (None, login),

@@ -49,11 +49,13 @@ impl Visitor {
     /// Asks `PATH/options`, signs what comes, sends it to `PATH/finish`. Returns the options.
     pub(crate) fn ceremony(&self, path: &str, asked: &Value) -> Result<Value> {
         let options = self.post_json(&format!("{path}/options"), asked)?;
+        let mut answer = asked.clone();
         let credential = self.passkey.sign(public_key(&options)?)?;
-        self.post_json(
-            &format!("{path}/finish"),
-            &json!({ "credential": credential }),
-        )?;
+        answer
+            .as_object_mut()
+            .context("what is asked has no fields")?
+            .insert("credential".to_owned(), credential);
+        self.post_json(&format!("{path}/finish"), &answer)?;
         Ok(options)
     }
 
@@ -126,6 +128,13 @@ impl Visitor {
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.passkey.origin)
     }
+}
+
+/// What a hidden field of a page's form says.
+pub(crate) fn hidden<'a>(page: &'a str, name: &str) -> Option<&'a str> {
+    let field = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
+    let (_, rest) = page.split_once(&field)?;
+    rest.split('"').next()
 }
 
 /// The options that the browser is given.

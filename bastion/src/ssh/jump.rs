@@ -127,8 +127,8 @@ async fn unknown(outer: &Connection, host: &str, port: u32) -> String {
         return named;
     };
     match targets_of(&outer.front, &proven.operator).await {
-        Ok(names) if names.is_empty() => format!("{named}; no target is open to you"),
-        Ok(names) => format!("{named}; yours are {}", names.join(", ")),
+        Ok(open) if open.is_empty() => format!("{named}; no target is open to you"),
+        Ok(open) => format!("{named}; yours are {}", open.join(", ")),
         Err(error) => {
             warn!(%error, "an operator's targets could not be read");
             named

@@ -14,6 +14,29 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 const CONFIGURATION: &str = include_str!("../../example/bastion.toml");
+/// The passkey of the contact in [`ENROLLED`].
+const LOST: &str = "fa-1";
+/// A passkey of the contact, two sign-ins of his and one of somebody else, as the pages write them.
+const ENROLLED: &str = r#"
+import json, sqlite3
+db = sqlite3.connect("state/bastion.db")
+body = {"id": "fa-1", "holder": {"kind": "contact", "id": "dsi.chu-exemple"},
+        "factor": {"type": "passkey", "credential_id": "c", "credential": "{}"},
+        "enrolled_at": 1, "revoked_at": None, "version": 1}
+db.execute("INSERT INTO second_factors (id, version, created_at, changed_at, body, contact_id, credential_id)"
+           " VALUES (?, 1, 1, 1, ?, 'dsi.chu-exemple', 'c')", (body["id"], json.dumps(body)))
+for token, origin, operator, contact in [(1, "customer", None, "dsi.chu-exemple"),
+                                         (2, "customer", None, "dsi.chu-exemple"), (3, "host", "bruno", None)]:
+    db.execute("INSERT INTO web_sessions (token_sha256, origin, operator_id, contact_id, created_at, seen_at,"
+               " ends_at, fresh_until) VALUES (?, ?, ?, ?, 1, 1, 4000000000000000, 1)",
+               (bytes([token]) * 32, origin, operator, contact))
+db.commit()
+"#;
+const ONE_SIGN_IN_LEFT: &str = r#"
+import sqlite3
+left = sqlite3.connect("state/bastion.db").execute("SELECT operator_id FROM web_sessions").fetchall()
+assert left == [("bruno",)], left
+"#;
 /// 2048 bits.
 const WEAK_KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCnIGhINVxlLdKQ1erY/UVwn5KmUO5tH4jWe+TkHnTdZ+99dFWG9AD7ioFpwk2OI3QOaUt1JzuCIkTCF3ApnQk4evKpW9a2gMs7Tk1f6Bv/9WR6xx3rU33LnARgbA0KBSh+K+RRjIj3dfWpYi11ffiJXpYfh/LQiB4gpHbwDQeITgBkMho0WUEAZM3tuj21aIHO1VuvOtxf6fQfunVksAuu7oVd/bd5OOA6VBFJJPkoZtYxEvCkv7RIOEUn5WEN2l1NV+9F4WhLx308dfheBTL02Q6H9SxDDZbaXCsGxacVQBbivG+31mUqqZr49l2H8tiqu2BTfPJN+fGKP3/vWngp weak";
 
@@ -196,6 +219,55 @@ fn a_person_is_invited_on_his_own_side() {
         nobody.contains("no operator and no contact `nobody`"),
         "{nobody}"
     );
+}
+
+#[test]
+fn a_lost_passkey_is_taken_out_of_use_with_a_reason_and_its_holder_signed_out() {
+    let host = Host::ready();
+    host.apply(EXAMPLE, &[]);
+    host.python(ENROLLED);
+    let listed = host.runs(&["factor", "list", "dsi.chu-exemple", "--state", "state"]);
+    assert!(
+        listed.contains(LOST) && listed.contains("passkey"),
+        "{listed}"
+    );
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+
+    let revoke = |login: &str, reason: &str| {
+        let words = ["factor", "revoke", login, LOST, "--state", "state"];
+        host.run(&[&words[..], &["--reason", reason]].concat())
+    };
+    let entries = host.entries();
+    for (login, reason, said) in [
+        ("dsi.chu-exemple", " ", "`reason` is missing"),
+        ("bruno", "not his", "has no factor"),
+        ("operator:dsi.chu-exemple", "no operator", "there is no"),
+    ] {
+        let refused = revoke(login, reason);
+        assert_eq!(refused.status.code(), Some(1), "{login}");
+        let error = text(&refused.stderr);
+        assert!(error.contains(said), "{error}");
+    }
+    assert_eq!(host.entries(), entries, "nothing happened");
+
+    let done = revoke("contact:dsi.chu-exemple", "left in a train");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let done = text(&done.stdout);
+    assert!(done.contains("2 web sign-in(s)"), "{done}");
+    let log = host.runs(&["audit", "export", "--state", "state"]);
+    let revoked = log.lines().find(|line| line.contains("left in a train"));
+    let revoked: serde_json::Value = serde_json::from_str(revoked.unwrap()).unwrap();
+    assert_eq!(revoked["entry"]["event"], "second_factor.revoked");
+    assert_eq!(revoked["entry"]["who"]["kind"], "command_line");
+    let ended = log.lines().find(|line| line.contains("sign_in.ended"));
+    let ended: serde_json::Value = serde_json::from_str(ended.unwrap()).unwrap();
+    assert_eq!(ended["entry"]["detail"]["sign_ins"], 2);
+    host.python(ONE_SIGN_IN_LEFT);
+
+    let listed = host.runs(&["factor", "list", "dsi.chu-exemple", "--state", "state"]);
+    assert!(listed.contains("has no factor"), "{listed}");
+    let again = revoke("dsi.chu-exemple", "left in a train");
+    assert_eq!(again.status.code(), Some(1));
 }
 
 #[test]

@@ -135,14 +135,18 @@ on_both! {
         assert_eq!(world.store.web_session(&[2; 32]).await.unwrap(), None, "ended ones are forgotten");
     }
 
-    async fn an_invitation_used_twenty_times_at_once_works_once(world: World) {
+    async fn an_invitation_used_twenty_times_at_once_enrols_one_factor(world: World) {
         let invitation = invitation(1);
         world.store.invite(invitation.clone(), event("contact.invited")).await.unwrap();
-        assert_eq!(world.store.invitation(&[1; 32], now()).await.unwrap(), Some(invitation));
+        assert_eq!(world.store.invitation(&[1; 32], now()).await.unwrap(), Some(invitation.clone()));
+        let before = world.store.head().await.unwrap();
         let mut tasks = Vec::new();
-        for _ in 0..20 {
+        for i in 0..20 {
             let store = world.store.clone();
-            tasks.push(tokio::spawn(async move { store.use_invitation(&[1; 32], now()).await.unwrap() }));
+            tasks.push(tokio::spawn(async move {
+                let event = event("invitation.used");
+                store.enrol_invited(&[1; 32], invited(i, &format!("cred-{i}")), event).await.unwrap()
+            }));
         }
         let mut worked = 0;
         for task in tasks {
@@ -150,14 +154,60 @@ on_both! {
         }
         assert_eq!(worked, 1);
         assert_eq!(world.store.invitation(&[1; 32], now()).await.unwrap(), None);
+        assert_eq!(world.store.factors(&invitation.holder).await.unwrap().len(), 1);
+        assert_eq!(world.store.head().await.unwrap(), before + 2, "enrolled and used, once each");
     }
 
-    async fn an_invitation_that_expired_or_never_was_does_not_work(world: World) {
+    async fn an_invitation_that_expired_or_never_was_enrols_nothing(world: World) {
         world.store.invite(invitation(1), event("contact.invited")).await.unwrap();
         assert_eq!(world.store.invitation(&[1; 32], later(60)).await.unwrap(), None);
-        assert!(!world.store.use_invitation(&[1; 32], later(60)).await.unwrap());
-        assert!(!world.store.use_invitation(&[2; 32], now()).await.unwrap());
-        assert!(world.store.use_invitation(&[1; 32], later(59)).await.unwrap());
+        let before = world.store.head().await.unwrap();
+        let use_it = async |token: u8, at| {
+            let event = access::Event::new("invitation.used", admin(), "test", at);
+            let enrolled = invited(token, &format!("cred-{token}"));
+            world.store.enrol_invited(&[token; 32], enrolled, event).await.unwrap()
+        };
+        assert!(!use_it(1, later(60)).await);
+        assert!(!use_it(2, now()).await);
+        assert!(world.store.factors(&invitation(1).holder).await.unwrap().is_empty());
+        assert_eq!(world.store.head().await.unwrap(), before, "nothing is traced that did not happen");
+        assert!(use_it(1, later(59)).await);
+    }
+
+    async fn a_credential_that_is_known_uses_no_invitation_up(world: World) {
+        passkey(&world, 9, Holder::Operator(operator_id("alice")), "cred").await;
+        world.store.invite(invitation(1), event("contact.invited")).await.unwrap();
+        let before = world.store.head().await.unwrap();
+        let refused = world.store.enrol_invited(&[1; 32], invited(1, "cred"), event("invitation.used")).await;
+        assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+        assert!(world.store.factors(&invitation(1).holder).await.unwrap().is_empty());
+        assert_eq!(world.store.head().await.unwrap(), before);
+        assert_eq!(world.store.invitation(&[1; 32], now()).await.unwrap(), Some(invitation(1)));
+        assert!(world.store.enrol_invited(&[1; 32], invited(2, "cred-2"), event("invitation.used")).await.unwrap());
+    }
+
+    async fn a_factor_taken_out_of_use_ends_every_sign_in_of_its_holder_and_of_nobody_else(world: World) {
+        let stolen = totp(&world, 1).await;
+        let bobs = WebSession { holder: Holder::Operator(operator_id("bob")), ..web_session(3, later(3600)) };
+        for session in [web_session(1, later(3600)), web_session(2, later(3600)), bobs.clone()] {
+            world.store.open_web_session(session, event("web.signed_in")).await.unwrap();
+        }
+        let before = world.store.head().await.unwrap();
+        let revoke = || stolen.clone().revoke_because("stolen from a car", admin(), now()).unwrap();
+        let gone = world.store.revoke_and_sign_out(revoke(), event("sign_in.ended")).await.unwrap();
+        assert_eq!(gone, 2);
+        assert!(world.store.factors(&stolen.holder).await.unwrap().is_empty());
+        for token in [[1; 32], [2; 32]] {
+            assert_eq!(world.store.web_session(&token).await.unwrap(), None);
+        }
+        assert_eq!(world.store.web_session(&[3; 32]).await.unwrap(), Some(bobs));
+        let entries = world.store.entries(before, 10).await.unwrap();
+        assert_eq!(entries.len(), 2);
+        assert!(entries[0].text.contains("stolen from a car"), "{}", entries[0].text);
+        assert!(entries[1].text.contains("\"sign_ins\":2"), "{}", entries[1].text);
+        let again = world.store.revoke_and_sign_out(revoke(), event("sign_in.ended")).await;
+        assert!(matches!(again, Err(StoreError::Stale { .. })), "{again:?}");
+        assert_eq!(world.store.head().await.unwrap(), before + 2);
     }
 
     async fn a_ceremony_is_taken_once_by_its_kind_and_in_time(world: World) {
@@ -250,6 +300,15 @@ fn web_session(number: u8, ends_at: access::Time) -> WebSession {
         ends_at,
         fresh_until: now(),
     }
+}
+
+/// The passkey of whom [`invitation`] invites.
+fn invited(number: u8, credential: &str) -> access::Changed<SecondFactor> {
+    let factor = Factor::Passkey {
+        credential_id: credential.into(),
+        credential: "{}".into(),
+    };
+    enrolled(number, invitation(number).holder, factor)
 }
 
 fn invitation(number: u8) -> Invitation {

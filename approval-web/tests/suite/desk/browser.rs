@@ -18,6 +18,8 @@ pub(crate) struct Browser {
     pub(crate) cookies: BTreeMap<String, String>,
     pub(crate) device: Device,
     pub(crate) source: SocketAddr,
+    /// What a proxy in front of the origin says of where the browser is.
+    pub(crate) forwarded_for: Option<String>,
 }
 
 /// What came back.
@@ -53,6 +55,7 @@ impl Browser {
             cookies: BTreeMap::new(),
             device: Device::default(),
             source: SocketAddr::from(([192, 0, 2, 1], 50_000)),
+            forwarded_for: None,
         }
     }
 
@@ -94,11 +97,15 @@ impl Browser {
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        Request::builder()
+        let request = Request::builder()
             .method(method)
             .uri(path)
             .header("cookie", cookies.join("; "))
-            .extension(ConnectInfo(self.source))
+            .extension(ConnectInfo(self.source));
+        match &self.forwarded_for {
+            Some(said) => request.header("x-forwarded-for", said),
+            None => request,
+        }
     }
 
     pub(crate) async fn send(&mut self, request: Request<Body>) -> Reply {
@@ -150,10 +157,26 @@ impl Browser {
         assert_eq!(reply.status, 204, "{}", reply.body);
     }
 
-    /// Decides as the page's script does; `fields` are the form's.
+    /// Reads the page of an intervention and decides as its script does; `fields` are what is
+    /// filled in.
     pub(crate) async fn decide(&mut self, id: &str, fields: &Value) -> Reply {
         let path = format!("/interventions/{id}/decision");
-        self.ceremony(&path, fields, User::Verified).await
+        let fields = self.read(id, fields).await;
+        self.ceremony(&path, &fields, User::Verified).await
+    }
+
+    /// `fields` with what the form of the intervention's page says of the plan it shows; with
+    /// nothing more where there is no such form.
+    pub(crate) async fn read(&mut self, id: &str, fields: &Value) -> Value {
+        let page = self.get(&format!("/interventions/{id}")).await;
+        let mut fields = fields.clone();
+        for name in ["plan_version", "plan_sha256"] {
+            let field = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
+            if let Some((_, rest)) = page.body.split_once(&field) {
+                fields[name] = rest.split('"').next().into();
+            }
+        }
+        fields
     }
 
     /// Options, the device's answer, finish; or the first problem.
