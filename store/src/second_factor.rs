@@ -2,7 +2,7 @@
 
 use crate::engine::{Store, Tx, on};
 use crate::error::StoreError;
-use crate::row::{Row, Stamp, Stored, value, values};
+use crate::row::{Row, Stamp, Stored, number_or_dash, value, values};
 use access::second_factor::{Factor, Holder, SecondFactor};
 use access::{ContactId, FactorId, OperatorId, Time};
 
@@ -13,6 +13,9 @@ const UPDATE: &str = "UPDATE second_factors SET version = $2 + 1, changed_at = $
 
 impl Row for SecondFactor {
     const TABLE: &'static str = "second_factors";
+    const KEPT: &'static str = "SELECT id, version, created_at, changed_at, body, \
+         COALESCE(operator_id, '-') || ' ' || COALESCE(contact_id, '-') || ' ' || COALESCE(credential_id, '-') || ' ' || COALESCE(CAST(revoked_at AS TEXT), '-') \
+         FROM second_factors WHERE id > $1 ORDER BY id LIMIT $2";
 
     fn id(&self) -> &str {
         self.id.as_str()
@@ -24,6 +27,16 @@ impl Row for SecondFactor {
 
     fn set_version(&mut self, version: i64) {
         self.version = version;
+    }
+
+    fn derived(&self) -> String {
+        format!(
+            "{} {} {} {}",
+            operator_of(&self.holder).unwrap_or("-"),
+            contact_of(&self.holder).unwrap_or("-"),
+            credential_id(&self.factor).unwrap_or("-"),
+            number_or_dash(self.revoked_at),
+        )
     }
 
     async fn write(&self, tx: &mut Tx, stamp: &Stamp<'_>) -> Result<u64, sqlx::Error> {
