@@ -7,6 +7,7 @@
 use crate::audit::{canonical, sha256};
 use crate::ids::{ContactId, CustomerId, InterventionId};
 use crate::intervention::Intervention;
+use crate::plan::Plan;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -34,7 +35,17 @@ impl Statement {
         approver: &ContactId,
         nonce: &str,
     ) -> Self {
-        let plan = intervention.plan();
+        Self::over(intervention, intervention.plan(), decision, approver, nonce)
+    }
+
+    /// The same on any version of its plan.
+    fn over(
+        intervention: &Intervention,
+        plan: &Plan,
+        decision: &Decision,
+        approver: &ContactId,
+        nonce: &str,
+    ) -> Self {
         let text = canonical(&json!({
             "type": "bastion-approval-v1",
             "customer": intervention.customer,
@@ -58,6 +69,17 @@ impl Statement {
     /// The canonical JSON that is signed.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The server's nonce, as the text says it.
+    fn nonce(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Said {
+            nonce: String,
+        }
+        serde_json::from_str(&self.text)
+            .ok()
+            .map(|said: Said| said.nonce)
     }
 
     /// SHA-256 of the text: the `WebAuthn` challenge.
@@ -90,4 +112,18 @@ pub struct Approval {
     pub statement: Statement,
     pub assertion: Assertion,
     pub at: Time,
+}
+
+impl Approval {
+    /// Whether what is kept as signed is, to the letter, this decision by this approver on `plan`
+    /// of `intervention`. A row that somebody wrote by hand says what it likes beside its statement.
+    pub fn states(&self, intervention: &Intervention, plan: &Plan) -> bool {
+        self.intervention == intervention.id
+            && self.customer == intervention.customer
+            && self.plan_version == plan.number
+            && self.statement.nonce().is_some_and(|nonce| {
+                Statement::over(intervention, plan, &self.decision, &self.approver, &nonce)
+                    == self.statement
+            })
+    }
 }

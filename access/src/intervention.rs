@@ -465,7 +465,8 @@ impl Intervention {
         &self.plan
     }
 
-    /// The signed approval of this very plan. Without one, what a row calls approved is not.
+    /// The signed approval of this very plan: its statement is, to the letter, what was shown for
+    /// signing. Without one, what a row calls approved is not.
     pub fn approval(&self) -> Option<&Approval> {
         let hash = self.plan.hash();
         self.approvals.iter().rev().find(|approval| {
@@ -474,7 +475,15 @@ impl Intervention {
                 && approval.customer == self.customer
                 && approval.plan_version == self.plan.number
                 && approval.plan_hash == hash
+                && approval.states(self, &self.plan)
         })
+    }
+
+    /// The plan as it stood in version `number`.
+    pub fn plan_version(&self, number: u32) -> Option<&Plan> {
+        std::iter::once(&self.plan)
+            .chain(&self.earlier_plans)
+            .find(|plan| plan.number == number)
     }
 
     /// How it stands at `now`.

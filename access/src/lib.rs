@@ -11,12 +11,13 @@
 //! | [`customer`], [`contact`], [`actor`], [`operator`], [`target`] | who and what |
 //! | [`second_factor`], [`totp`], [`sealed`], [`lockout`], [`confirmation`] | how a person proves to be himself |
 //! | [`grant`], [`review`] | named rights, reviewed each year (HDS activity 5, a) |
-//! | [`plan`], [`intervention`], [`approval`] | prior validation (HDS activity 5, d) |
+//! | [`plan`], [`intervention`], [`approval`], [`assertion`] | prior validation (HDS activity 5, d) |
 //! | [`mod@decide`] | the one decision (HDS activity 5, b) |
 //! | [`session`] | the trace of one access and its motive (HDS activity 5, c) |
 
 pub mod actor;
 pub mod approval;
+pub mod assertion;
 pub mod audit;
 pub mod changed;
 pub mod confirmation;

@@ -364,6 +364,32 @@ fn an_edit_makes_a_new_version_and_keeps_the_old_one() {
 }
 
 #[test]
+fn an_approval_whose_statement_was_not_shown_for_signing_is_none() {
+    let approved = intervention(&customer_id(), &plan_text(), "approved");
+    let text = approved.approvals[0].statement.text().to_owned();
+    let made_up = [
+        "I approve everything".to_owned(),
+        "{}".to_owned(),
+        r#"{"nonce":"bm9uY2U"}"#.to_owned(),
+        format!("{text} "),
+        text.replace("\"decision\":\"approve\"", "\"decision\":\"refuse\""),
+        text.replace("\"approver\":\"claire\"", "\"approver\":\"somebody\""),
+        text.replace("\"shell\"", "\"shell\",\"upload\""),
+    ];
+    for other in made_up {
+        assert_ne!(other, text);
+        let mut forged = approved.clone();
+        forged.approvals[0].statement = access::approval::Statement::from_text(other.clone());
+        assert_eq!(forged.approval(), None, "{other}");
+    }
+    // Another nonce is another statement, and one of this plan still: the assertion tells.
+    let mut renewed = approved.clone();
+    renewed.approvals[0].statement =
+        access::approval::Statement::from_text(text.replace("bm9uY2U", "b3RoZXI"));
+    assert!(renewed.approval().is_some());
+}
+
+#[test]
 fn a_plan_nobody_could_decide_on_is_not_taken() {
     type Change = fn(&mut access::plan::PlanText);
     let rows: [(&str, Change, &str); 19] = [

@@ -13,10 +13,9 @@ pub(crate) mod recording;
 
 use crate::config::Config;
 use access::Who;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use russh::keys::PublicKey;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use store::Store;
 
 /// Opens the database of this configuration.
@@ -26,14 +25,18 @@ pub(crate) async fn open_store(config: &Config) -> Result<Store> {
         .context("cannot open the database")
 }
 
-/// Opens the database only where there is one: what reads must not make an empty one.
+/// Opens the database only where there is one that was initialised: nobody but `init` makes one.
 pub(crate) async fn open_existing(config: &Config) -> Result<Store> {
-    if let Some(file) = config.database_url().strip_prefix("sqlite://")
-        && !Path::new(file).exists()
-    {
-        bail!("there is no database `{file}`; `bastion init` makes one");
-    }
-    open_store(config).await
+    Store::open_existing(&config.database_url())
+        .await
+        .context("cannot open the database")
+}
+
+/// The same for what only reads: a copy that cannot be written will do, and nothing is created.
+pub(crate) async fn open_to_read(config: &Config) -> Result<Store> {
+    Store::open_to_read(&config.database_url())
+        .await
+        .context("cannot open the database")
 }
 
 /// Who sits at the command line: the name the operating system knows him by. Read from the

@@ -197,6 +197,10 @@ pub(crate) struct AuditVerify {
         conflicts_with = "database"
     )]
     pub(crate) export: Option<PathBuf>,
+    /// Checkpoints that were kept elsewhere; `checkpoints.log` of the state where absent, and none
+    /// for a database or a file that is named
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoints: Option<PathBuf>,
     /// The log's public key; `keys/audit.pub` of the state where absent
     #[arg(long, value_name = "FILE", required_unless_present_any = ["config", "state"])]
     pub(crate) key: Option<PathBuf>,

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use webauthn_rs::WebauthnBuilder;
+use webauthn_rs::prelude::Url;
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -170,6 +172,9 @@ impl Config {
             return Err(Faults(faults));
         }
         config.state = declared.directory().join(&config.state);
+        config.database = config
+            .database
+            .map(|url| from_directory(&url, declared.directory()));
         config.recordings = config
             .recordings
             .map(|recordings| declared.directory().join(recordings));
@@ -225,6 +230,7 @@ impl Config {
         self.wrong_top(&mut wrong);
         self.ssh.wrong(&mut wrong);
         self.web.wrong(&mut wrong);
+        self.wrong_addresses(&mut wrong);
         if self.policy.countries.is_some() {
             wrong.push((
                 at("policy", "countries"),
@@ -235,9 +241,12 @@ impl Config {
     }
 
     fn wrong_top(&self, wrong: &mut Vec<(Place, String)>) {
-        let known = ["sqlite://", "postgres://", "postgresql://"];
+        let known = [SQLITE, "postgres://", "postgresql://"];
         if let Some(url) = &self.database
-            && !known.iter().any(|scheme| url.starts_with(scheme))
+            && !known.iter().any(|scheme| {
+                url.strip_prefix(scheme)
+                    .is_some_and(|rest| !rest.is_empty())
+            })
         {
             // The address may carry a password: it is not repeated.
             wrong.push((
@@ -251,7 +260,52 @@ impl Config {
                 "is empty; name a directory".to_owned(),
             ));
         }
+        let empty = |path: &PathBuf| path.as_os_str().is_empty();
+        if self.recordings.as_ref().is_some_and(empty) {
+            wrong.push((
+                Place::default().key("recordings"),
+                "is empty; name a directory".to_owned(),
+            ));
+        }
     }
+
+    /// Two sides at one address: the second could not listen.
+    fn wrong_addresses(&self, wrong: &mut Vec<(Place, String)>) {
+        let listening = [
+            ("ssh", "listen", self.ssh.listen),
+            ("web", "customer_listen", self.web.customer_listen),
+            ("web", "host_listen", self.web.host_listen),
+        ];
+        for (number, (section, key, address)) in listening.iter().enumerate() {
+            let before = listening.iter().take(number);
+            for (other_section, other_key, other) in before {
+                if collide(*address, *other) {
+                    wrong.push((
+                        at(section, key),
+                        format!(
+                            "is `{address}`, where `{other_section}.{other_key}` listens already (`{other}`)"
+                        ),
+                    ));
+                }
+            }
+        }
+    }
+}
+
+const SQLITE: &str = "sqlite://";
+
+/// A database file that is named without a directory lies where the configuration does, wherever
+/// the command was started.
+fn from_directory(url: &str, directory: &Path) -> String {
+    match url.strip_prefix(SQLITE) {
+        Some(path) => format!("{SQLITE}{}", directory.join(path).display()),
+        None => url.to_owned(),
+    }
+}
+
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || everywhere)
 }
 
 impl Ssh {
@@ -286,6 +340,7 @@ impl Ssh {
         }
         let counts = [
             ("max_connections", self.max_connections),
+            ("max_sessions", self.max_sessions),
             ("max_unauthenticated", self.max_unauthenticated),
             (
                 "max_unauthenticated_per_address",
@@ -298,6 +353,12 @@ impl Ssh {
             if value == 0 {
                 wrong.push((at("ssh", key), "is 0, which lets nobody in".to_owned()));
             }
+        }
+        if self.exec_record_cap == 0 {
+            wrong.push((
+                at("ssh", "exec_record_cap"),
+                "is 0, which keeps nothing of what commands print".to_owned(),
+            ));
         }
     }
 }
@@ -320,7 +381,12 @@ impl Web {
                 wrong.push((at("web", key), sentence));
             }
         }
-        if self.customer_url == self.host_url {
+        let origin = |url: &str| Url::parse(url).map(|url| url.origin());
+        let same = match (origin(&self.customer_url), origin(&self.host_url)) {
+            (Ok(customer), Ok(host)) => customer == host,
+            (_, _) => self.customer_url == self.host_url,
+        };
+        if same {
             wrong.push((
                 at("web", "host_url"),
                 "is the customer origin too; the two sides never share one".to_owned(),
@@ -359,12 +425,25 @@ fn unusable_origin(url: &str) -> Option<String> {
         return none();
     }
     match scheme {
-        "https" => None,
-        "http" if host == "localhost" => None,
-        "http" => Some(
-            "is not `https://`; without it only `http://localhost` can use passkeys".to_owned(),
-        ),
-        _ => none(),
+        "https" => {}
+        "http" if host == "localhost" => {}
+        "http" => {
+            return Some(
+                "is not `https://`; without it only `http://localhost` can use passkeys".to_owned(),
+            );
+        }
+        _ => return none(),
+    }
+    // What the web side does with it when it starts.
+    let Ok(parsed) = Url::parse(url) else {
+        return none();
+    };
+    let Some(domain) = parsed.domain() else {
+        return Some("is an address; passkeys are bound to a name".to_owned());
+    };
+    match WebauthnBuilder::new(domain, &parsed).and_then(WebauthnBuilder::build) {
+        Ok(_) => None,
+        Err(_) => Some("is nothing that passkeys can be bound to".to_owned()),
     }
 }
 
@@ -446,6 +525,33 @@ mod tests {
                 "line 1, `database`: is neither",
             ),
             ("state = ''", "line 1, `state`: is empty"),
+            ("recordings = ''", "line 1, `recordings`: is empty"),
+            ("database = 'sqlite://'", "line 1, `database`: is neither"),
+            ("database = 'sqlite:x.db'", "line 1, `database`: is neither"),
+            (
+                "[ssh]\nmax_sessions = 0",
+                "line 2, `ssh.max_sessions`: is 0",
+            ),
+            (
+                "[ssh]\nexec_record_cap = 0",
+                "line 2, `ssh.exec_record_cap`: is 0",
+            ),
+            (
+                "[web]\nhost_url = 'https://192.0.2.1'",
+                "line 2, `web.host_url`: is an address",
+            ),
+            (
+                "[web]\nhost_url = 'https://b.example:443'\ncustomer_url = 'https://b.example'",
+                "line 2, `web.host_url`: is the customer",
+            ),
+            (
+                "[ssh]\nlisten = '127.0.0.1:8080'",
+                "`web.customer_listen`: is `127.0.0.1:8080`, where `ssh.listen` listens already",
+            ),
+            (
+                "[web]\nhost_listen = '0.0.0.0:8080'",
+                "line 2, `web.host_listen`: is `0.0.0.0:8080`, where `web.customer_listen`",
+            ),
             ("state = ", "line 1: "),
         ];
         for (text, said) in rows {
@@ -468,6 +574,16 @@ mod tests {
     fn relative_paths_start_from_the_files_directory() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("bastion.toml");
+        let with_database = |url: &str| {
+            std::fs::write(&file, format!("database = '{url}'")).unwrap();
+            Config::read(&file).unwrap().database_url()
+        };
+        assert_eq!(
+            with_database("sqlite://st2/b.db"),
+            format!("sqlite://{}/st2/b.db", directory.path().display())
+        );
+        assert_eq!(with_database("sqlite:///srv/b.db"), "sqlite:///srv/b.db");
+        assert_eq!(with_database("postgres://db/b"), "postgres://db/b");
         std::fs::write(&file, "state = 'here'\nrecordings = '/elsewhere'").unwrap();
         let config = Config::read(&file).unwrap();
         assert_eq!(config.state, directory.path().join("here"));

@@ -6,9 +6,11 @@
 //! | [`admin`] | the commands that set up and read |
 //! | [`serve`] | the running product, made of [`ssh`], [`watch`] and the web crate |
 //! | [`demo`] | the same on practice targets |
+//! | [`checkpoints`] | the signed heads of the log, in the database and beside it |
 //! | [`config`], [`declared`], [`secrets`], [`clock`], [`output`] | what all of them use |
 
 mod admin;
+mod checkpoints;
 mod cli;
 mod clock;
 mod config;

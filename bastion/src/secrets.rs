@@ -104,6 +104,11 @@ pub(crate) fn manifest_public(state: &Path) -> Result<ManifestPublicKey> {
     ManifestPublicKey::from_base64(&text).with_context(|| format!("`{}`", path.display()))
 }
 
+/// The key that signs checkpoints of the audit log.
+pub(crate) fn audit_signer(state: &Path) -> Result<AuditSigner> {
+    Keys::of(state).audit()
+}
+
 /// The published key that the audit log is checked with, from `<state>/keys/audit.pub`.
 pub(crate) fn audit_public(state: &Path) -> Result<AuditVerifier> {
     read_audit_public(&Keys::of(state).public(AUDIT))

@@ -7,7 +7,7 @@ use crate::cli::{self, Serve};
 use crate::config::Config;
 use crate::secrets::{self, SshKeys, WebKeys};
 use crate::ssh::{Front, listener, recovery};
-use crate::{Outcome, clock, say, watch};
+use crate::{Outcome, admin, checkpoints, clock, say, watch};
 use access::{Event, Who};
 use anyhow::{Context as _, Result};
 use approval_web::Web;
@@ -69,9 +69,7 @@ pub(crate) struct Ready {
 /// Opens the store, reads the keys of `side`, binds its addresses and closes what a stopped
 /// bastion left open.
 pub(crate) async fn prepare(config: Config, side: Side) -> Result<Ready> {
-    let store = Store::open(&config.database_url())
-        .await
-        .context("cannot open the database")?;
+    let store = admin::open_existing(&config).await?;
     let recordings =
         Storage::open(config.recordings_path()).context("cannot open the recordings")?;
     let config = Arc::new(config);
@@ -191,6 +189,7 @@ async fn prepare_ssh(
     recordings: &Storage,
 ) -> Result<(Arc<Front>, TcpListener)> {
     let keys = Arc::new(SshKeys::read(&config.state)?);
+    checkpoints::must_continue(store, &keys.audit.verifier(), &config.state).await?;
     let front = Front::new(store.clone(), recordings.clone(), Arc::clone(config), keys);
     let listener = bind(config.ssh.listen, "ssh.listen").await?;
     recovery::run(&front).await?;

@@ -22,6 +22,7 @@ mod jump;
 pub(crate) mod listener;
 pub(crate) mod login;
 mod menu;
+pub(crate) mod orphan;
 pub(crate) mod recovery;
 pub(crate) mod relay;
 mod requests;
@@ -38,6 +39,7 @@ use session::Live;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::Store;
 
@@ -61,6 +63,8 @@ pub(crate) struct Front {
     pub(crate) live: LiveSessions,
     pub(crate) reuse: Reuse,
     pub(crate) turns: Turns,
+    /// Whether the audit log is still the one that was signed; no session is opened on another.
+    pub(crate) log_continues: AtomicBool,
 }
 
 impl Front {
@@ -79,6 +83,7 @@ impl Front {
             live: LiveSessions::default(),
             reuse: Reuse::default(),
             turns: Turns::default(),
+            log_continues: AtomicBool::new(true),
         })
     }
 }

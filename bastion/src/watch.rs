@@ -1,20 +1,17 @@
 //! What time and other people do to sessions that live: it only reads, asks the decision again,
 //! and cuts. Also ages interventions and signs the audit log's checkpoints.
 
+use crate::checkpoints::{self, Unsigned};
 use crate::clock;
 use crate::ssh::Front;
 use crate::ssh::session::{Live, append, sentences};
 use access::{Event, Time, Who};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{error, warn};
 
-/// Where checkpoints are also written, beside the database.
-pub(crate) const CHECKPOINTS: &str = "checkpoints.log";
 const TICK: Duration = Duration::from_millis(250);
 /// A session whose facts could not be read for this long ends: a revocation must reach it.
 const LONGEST_DOUBT: i64 = 5_000_000;
@@ -42,27 +39,17 @@ pub(crate) async fn run(front: Arc<Front>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Signs what was appended since the last checkpoint and writes it beside the database too.
+/// Signs what was appended since the last checkpoint. On a log that is not the one that was signed
+/// before, nothing is signed and no session is opened any more.
 pub(crate) async fn checkpoint(front: &Front) {
-    match front
-        .store
-        .checkpoint(&front.keys.audit, clock::now())
-        .await
-    {
-        Ok(Some(checkpoint)) => {
-            let path = front.config.state.join(CHECKPOINTS);
-            let written = std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .mode(0o600)
-                .open(&path)
-                .and_then(|mut file| file.write_all(format!("{}\n", checkpoint.note).as_bytes()));
-            if let Err(error) = written {
-                warn!(%error, path = %path.display(), "a checkpoint could not be written to its file");
-            }
+    let (state, audit) = (&front.config.state, &front.keys.audit);
+    match checkpoints::sign(&front.store, audit, state, clock::now()).await {
+        Ok(()) => front.log_continues.store(true, Ordering::Relaxed),
+        Err(Unsigned::NotThisLog(error)) => {
+            error!("{error:#}; no session is opened");
+            front.log_continues.store(false, Ordering::Relaxed);
         }
-        Ok(None) => {}
-        Err(error) => warn!(%error, "a checkpoint could not be signed"),
+        Err(Unsigned::NotNow(error)) => warn!("{error:#}"),
     }
 }
 

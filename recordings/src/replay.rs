@@ -7,9 +7,11 @@ use std::io::{self, Write};
 use crate::asciicast::{self, Size, Subject};
 use crate::journal::{self, JournalLine, SessionHeader};
 use crate::keys::PrivateKey;
+use crate::manifest::ManifestPublicKey;
 use crate::storage::{JOURNAL, SessionId, Storage, StorageError, cast_name, channel_of};
 use crate::transcript::Transcript;
 use crate::unseal::{Ending, Opened, Plain, UnsealError};
+use crate::verify;
 
 /// A recording and the key that opens it.
 pub struct Replay {
@@ -52,6 +54,20 @@ impl Replay {
     /// The channels that have a cast, sorted.
     pub fn channels(&self) -> &[u32] {
         &self.channels
+    }
+
+    /// Where what is kept differs from the manifest that closed it: whoever is shown the rest is to
+    /// be told. Empty for a recording that holds, and for one that has no manifest yet.
+    pub fn differences(&self, host: &ManifestPublicKey) -> Vec<String> {
+        let session = &self.about.session;
+        if !self.storage.manifest_path(session).exists() {
+            return Vec::new();
+        }
+        let report = verify::verify(&self.storage, session, host, Some(&self.private));
+        report
+            .failures()
+            .map(|check| check.sentence.clone())
+            .collect()
     }
 
     /// All lines of the journal; use [`Replay::write_journal`] for a long one.

@@ -83,6 +83,11 @@ impl Storage {
         Ok(Self { root })
     }
 
+    /// The same, for reading: a directory that is not there holds no recording.
+    pub fn of(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -91,7 +96,12 @@ impl Storage {
     pub fn sessions(&self) -> Result<Vec<SessionId>, StorageError> {
         let read = StorageError::at("read", &self.root);
         let mut sessions = Vec::new();
-        for entry in fs::read_dir(&self.root).map_err(&read)? {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(sessions),
+            Err(error) => return Err(read(error)),
+        };
+        for entry in entries {
             let entry = entry.map_err(&read)?;
             let name = entry.file_name();
             // What is no session's directory is not ours, or was never begun (`.new-…`).

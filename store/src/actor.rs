@@ -12,6 +12,9 @@ const UPDATE: &str = "UPDATE actors SET version = $2 + 1, changed_at = $3, body 
 
 impl Row for Actor {
     const TABLE: &'static str = "actors";
+    const KEPT: &'static str = "SELECT id, version, created_at, changed_at, body, \
+         '' \
+         FROM actors WHERE id > $1 ORDER BY id LIMIT $2";
 
     fn id(&self) -> &str {
         self.id.as_str()
@@ -23,6 +26,10 @@ impl Row for Actor {
 
     fn set_version(&mut self, version: i64) {
         self.version = version;
+    }
+
+    fn derived(&self) -> String {
+        String::new()
     }
 
     async fn write(&self, tx: &mut Tx, stamp: &Stamp<'_>) -> Result<u64, sqlx::Error> {

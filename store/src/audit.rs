@@ -7,16 +7,20 @@
 mod checkpoint;
 mod export;
 mod note;
+mod notes;
 mod prove;
 mod read;
+mod rows;
 mod tree;
 mod verify;
 
 pub use checkpoint::Checkpoint;
-pub use export::{ExportError, export, verify_export};
+pub use export::{ExportError, export, verify_export, verify_export_with};
 pub use note::{AuditSigner, AuditVerifier, NoteError};
+pub use notes::Notes;
 pub use read::{Entry, EntryFilter};
-pub use verify::{VerifyReport, verify};
+pub(crate) use rows::Rows;
+pub use verify::{VerifyReport, verify, verify_with};
 
 use crate::engine::{Tx, on};
 use crate::error::StoreError;

@@ -12,6 +12,9 @@ const UPDATE: &str = "UPDATE confirmations SET version = $2 + 1, changed_at = $3
 
 impl Row for Confirmation {
     const TABLE: &'static str = "confirmations";
+    const KEPT: &'static str = "SELECT id, version, created_at, changed_at, body, \
+         operator_id \
+         FROM confirmations WHERE id > $1 ORDER BY id LIMIT $2";
 
     fn id(&self) -> &str {
         &self.code
@@ -23,6 +26,10 @@ impl Row for Confirmation {
 
     fn set_version(&mut self, version: i64) {
         self.version = version;
+    }
+
+    fn derived(&self) -> String {
+        self.operator.to_string()
     }
 
     async fn write(&self, tx: &mut Tx, stamp: &Stamp<'_>) -> Result<u64, sqlx::Error> {

@@ -9,7 +9,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Postgres, SqlSafeStr, Sqlite, Transaction};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -64,16 +64,36 @@ impl Store {
     /// Opens the database at `url` (`sqlite:///path/bastion.db` or `postgres://…`) and brings its
     /// tables up to date. A new `SQLite` file is readable by its owner alone.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        if url.starts_with("sqlite:") {
-            Self::open_sqlite(url).await
-        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            Self::open_postgres(url).await
-        } else {
-            Err(StoreError::Conflict {
-                what: "the address of a database starts with `sqlite://` or `postgres://`"
-                    .to_owned(),
-            })
+        match Scheme::of(url)? {
+            Scheme::Sqlite => Self::open_sqlite(url).await,
+            Scheme::Postgres => Self::open_postgres(url).await,
         }
+    }
+
+    /// The same, only where there is a database that was initialised: an empty one that was made
+    /// by mistake would be served, and signed, as if nothing had ever happened.
+    pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
+        let there = Self::open_to_read(url).await?;
+        let head = there.head().await;
+        there.close().await;
+        if head? == 0 {
+            return Err(no_database("the database was never initialised"));
+        }
+        Self::open(url).await
+    }
+
+    /// Opens an initialised database for nothing but reading: nothing is created, nothing is
+    /// brought up to date, and a copy that cannot be written will do.
+    pub async fn open_to_read(url: &str) -> Result<Self, StoreError> {
+        let store = match Scheme::of(url)? {
+            Scheme::Sqlite => Self::read_sqlite(url).await?,
+            Scheme::Postgres => Self::read_postgres(url).await?,
+        };
+        if store.has_tables().await? {
+            return Ok(store);
+        }
+        store.close().await;
+        Err(no_database("the database has none of the bastion's tables"))
     }
 
     /// Finishes what is under way and closes every connection.
@@ -126,6 +146,63 @@ impl Store {
         })
     }
 
+    async fn read_sqlite(url: &str) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(false)
+            .read_only(true)
+            .busy_timeout(PATIENCE);
+        let file = options.get_filename();
+        if !file.is_file() {
+            let what = format!("there is no database `{}`", file.display());
+            return Err(no_database(&what));
+        }
+        // Without a write-ahead log beside it nobody has it open, and everything is in the one
+        // file: so it can be read where nothing can be written.
+        let immutable = !beside(file, "-wal").exists();
+        let read = PoolOptions::<Sqlite>::new()
+            .acquire_timeout(PATIENCE)
+            .max_connections(8)
+            .connect_with(options.immutable(immutable))
+            .await?;
+        Ok(Self {
+            engine: Engine::Sqlite(Files {
+                write: read.clone(),
+                read,
+            }),
+        })
+    }
+
+    async fn read_postgres(url: &str) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)?.options([
+            ("default_transaction_read_only", "on"),
+            ("statement_timeout", "30s"),
+        ]);
+        let pool = PoolOptions::<Postgres>::new()
+            .acquire_timeout(PATIENCE)
+            .max_connections(4)
+            .connect_with(options)
+            .await?;
+        Ok(Self {
+            engine: Engine::Postgres(pool),
+        })
+    }
+
+    async fn has_tables(&self) -> Result<bool, StoreError> {
+        let found: i64 = match self.reading() {
+            Engine::Sqlite(c) => {
+                sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = 'audit_head'")
+                    .fetch_one(c)
+                    .await?
+            }
+            Engine::Postgres(c) => {
+                sqlx::query_scalar("SELECT COUNT(to_regclass('audit_head'))")
+                    .fetch_one(c)
+                    .await?
+            }
+        };
+        Ok(found == 1)
+    }
+
     async fn open_postgres(url: &str) -> Result<Self, StoreError> {
         // A bastion that stalls inside a transaction must not hold up the others.
         let options = PgConnectOptions::from_str(url)?.options([
@@ -171,6 +248,40 @@ impl Tx {
         on!(self.0, tx => tx.commit().await?);
         Ok(())
     }
+}
+
+enum Scheme {
+    Sqlite,
+    Postgres,
+}
+
+impl Scheme {
+    /// The address is not repeated: it may carry a password.
+    fn of(url: &str) -> Result<Self, StoreError> {
+        if url.starts_with("sqlite://") {
+            Ok(Self::Sqlite)
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Ok(Self::Postgres)
+        } else {
+            Err(StoreError::Conflict {
+                what: "the address of a database starts with `sqlite://` or `postgres://`"
+                    .to_owned(),
+            })
+        }
+    }
+}
+
+fn no_database(what: &str) -> StoreError {
+    StoreError::Conflict {
+        what: format!("{what}; `bastion init` makes one"),
+    }
+}
+
+/// The file that `SQLite` puts beside `path` under this ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 fn migrator(texts: &[(i64, &'static str, &'static str)]) -> Migrator {

@@ -2,7 +2,7 @@
 
 use crate::engine::{Store, Tx, on};
 use crate::error::StoreError;
-use crate::row::{Row, Stamp, Stored, value, values};
+use crate::row::{Row, Stamp, Stored, number_or_dash, value, values};
 use access::grant::GrantState;
 use access::{CustomerId, Grant, GrantId, OperatorId, TargetId, Time};
 
@@ -15,6 +15,9 @@ const UPDATE: &str = "UPDATE grants SET version = $2 + 1, changed_at = $3, body 
 
 impl Row for Grant {
     const TABLE: &'static str = "grants";
+    const KEPT: &'static str = "SELECT id, version, created_at, changed_at, body, \
+         operator_id || ' ' || customer_id || ' ' || state || ' ' || CAST(valid_from AS TEXT) || ' ' || CAST(valid_until AS TEXT) || ' ' || COALESCE(CAST(review_due AS TEXT), '-') \
+         FROM grants WHERE id > $1 ORDER BY id LIMIT $2";
 
     fn id(&self) -> &str {
         self.id.as_str()
@@ -26,6 +29,19 @@ impl Row for Grant {
 
     fn set_version(&mut self, version: i64) {
         self.version = version;
+    }
+
+    fn derived(&self) -> String {
+        let validity = self.terms.validity;
+        format!(
+            "{} {} {} {} {} {}",
+            self.terms.operator,
+            self.terms.customer,
+            state(self),
+            validity.start().micros(),
+            validity.end().micros(),
+            number_or_dash(self.review_due()),
+        )
     }
 
     async fn write(&self, tx: &mut Tx, stamp: &Stamp<'_>) -> Result<u64, sqlx::Error> {

@@ -2,9 +2,9 @@
 
 use crate::engine::{Store, Tx, on};
 use crate::error::StoreError;
-use crate::row::{Row, Stamp, Stored, value, values};
+use crate::row::{Row, Signed, Stamp, Stored, number_or_dash, value, values};
 use access::intervention::InterventionState;
-use access::{CustomerId, Intervention, InterventionId, OperatorId, TargetId, Time};
+use access::{Approval, CustomerId, Intervention, InterventionId, OperatorId, TargetId, Time};
 
 const INSERT: &str = "INSERT INTO interventions (id, version, created_at, changed_at, body, \
      customer_id, requested_by, state, window_start, window_end, ages_at) \
@@ -15,6 +15,9 @@ const UPDATE: &str = "UPDATE interventions SET version = $2 + 1, changed_at = $3
 
 impl Row for Intervention {
     const TABLE: &'static str = "interventions";
+    const KEPT: &'static str = "SELECT id, version, created_at, changed_at, body, \
+         customer_id || ' ' || requested_by || ' ' || state || ' ' || CAST(window_start AS TEXT) || ' ' || CAST(window_end AS TEXT) || ' ' || COALESCE(CAST(ages_at AS TEXT), '-') \
+         FROM interventions WHERE id > $1 ORDER BY id LIMIT $2";
 
     fn id(&self) -> &str {
         self.id.as_str()
@@ -26,6 +29,46 @@ impl Row for Intervention {
 
     fn set_version(&mut self, version: i64) {
         self.version = version;
+    }
+
+    fn derived(&self) -> String {
+        let window = self.plan().text.window;
+        format!(
+            "{} {} {} {} {} {}",
+            self.customer,
+            self.requested_by,
+            state(self),
+            window.start().micros(),
+            window.end().micros(),
+            number_or_dash(ages_at(self)),
+        )
+    }
+
+    fn approvals(&self) -> Vec<Signed> {
+        let signed = |approval: &Approval| {
+            let plan = self.plan_version(approval.plan_version);
+            let stated = plan.is_some_and(|plan| {
+                plan.hash() == approval.plan_hash && approval.states(self, plan)
+            });
+            Signed {
+                approval: approval.clone(),
+                wrong: (!stated).then(|| {
+                    format!(
+                        "its statement is not what was shown for plan version {}",
+                        approval.plan_version
+                    )
+                }),
+            }
+        };
+        let mut all: Vec<Signed> = self.approvals.iter().map(signed).collect();
+        if let InterventionState::Approved { .. } = self.state
+            && self.approval().is_none()
+            && let Some(last) = all.last_mut()
+        {
+            last.wrong
+                .get_or_insert_with(|| "it does not cover the plan as it stands".to_owned());
+        }
+        all
     }
 
     async fn write(&self, tx: &mut Tx, stamp: &Stamp<'_>) -> Result<u64, sqlx::Error> {

@@ -13,6 +13,9 @@ const UPDATE: &str = "UPDATE operators SET version = $2 + 1, changed_at = $3, bo
 
 impl Row for Operator {
     const TABLE: &'static str = "operators";
+    const KEPT: &'static str = "SELECT id, version, created_at, changed_at, body, \
+         actor_id \
+         FROM operators WHERE id > $1 ORDER BY id LIMIT $2";
 
     fn id(&self) -> &str {
         self.id.as_str()
@@ -24,6 +27,10 @@ impl Row for Operator {
 
     fn set_version(&mut self, version: i64) {
         self.version = version;
+    }
+
+    fn derived(&self) -> String {
+        self.details.actor.to_string()
     }
 
     async fn write(&self, tx: &mut Tx, stamp: &Stamp<'_>) -> Result<u64, sqlx::Error> {

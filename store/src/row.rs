@@ -1,16 +1,17 @@
 //! INVARIANT: no state changes without a trace. The row, its history and its audit entry are one
 //! transaction; there is no other way to write a row.
 
-use crate::audit;
+use crate::audit::{self, Rows};
 use crate::engine::{Store, Tx};
 use crate::error::StoreError;
 use crate::history;
+use access::audit::{hex, sha256};
 use access::confirmation::Confirmation;
 use access::second_factor::SecondFactor;
 use access::{
-    Actor, Changed, Contact, Customer, Event, Grant, Intervention, Operator, Session, Target,
+    Actor, Changed, Contact, Customer, Event, Grant, Intervention, Operator, Session, Target, Time,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::future::Future;
 
 /// A value of the trade that has a row of its own.
@@ -26,6 +27,15 @@ pub trait Row: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn version(&self) -> i64;
     /// Gives it the version it is about to be saved under.
     fn set_version(&mut self, version: i64);
+    /// Reads rows after the id `$1`, at most `$2`: id, version, `created_at`, `changed_at`, body,
+    /// and the derived columns as [`Row::derived`] writes them.
+    const KEPT: &'static str;
+    /// What the columns beside the body must say, as one text.
+    fn derived(&self) -> String;
+    /// The approvals it carries, where it carries any.
+    fn approvals(&self) -> Vec<Signed> {
+        Vec::new()
+    }
     /// Inserts it, or updates the row that still has the version it was read at. Returns the
     /// number of rows that were written.
     fn write<'a>(
@@ -33,6 +43,12 @@ pub trait Row: Serialize + DeserializeOwned + Send + Sync + 'static {
         tx: &'a mut Tx,
         stamp: &'a Stamp<'a>,
     ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send + 'a;
+}
+
+/// A decision that somebody signed, and what is wrong with its statement, if anything is.
+pub struct Signed {
+    pub(crate) approval: access::Approval,
+    pub(crate) wrong: Option<String>,
 }
 
 /// What every row is written with.
@@ -48,6 +64,30 @@ impl Stamp<'_> {
     /// The statement to use.
     pub(crate) const fn text(&self, insert: &'static str, update: &'static str) -> &'static str {
         if self.was == 0 { insert } else { update }
+    }
+}
+
+/// Where in an entry's detail the row it wrote is named.
+pub(crate) const ROW: &str = "row";
+
+/// A row as an entry names it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RowNamed {
+    pub(crate) table: String,
+    pub(crate) id: String,
+    pub(crate) version: i64,
+    /// SHA-256 of the body as it is kept, lower-case hexadecimal.
+    pub(crate) body_sha256: String,
+}
+
+impl RowNamed {
+    fn of(table: &str, id: &str, version: i64, body: &str) -> Self {
+        Self {
+            table: table.to_owned(),
+            id: id.to_owned(),
+            version,
+            body_sha256: hex(&sha256(body.as_bytes())),
+        }
     }
 }
 
@@ -72,6 +112,12 @@ macro_rules! kept {
                 #[doc = concat!("A change of one `", stringify!($noun), "`.")]
                 $noun(Box<Changed<$noun>>),
             )+
+        }
+
+        /// Holds the rows of every noun against the log.
+        pub(crate) async fn hold(rows: &mut Rows) -> Result<(), StoreError> {
+            $(rows.hold::<$noun>().await?;)+
+            Ok(())
         }
 
         impl Saving {
@@ -129,14 +175,17 @@ impl Store {
 
 /// INVARIANT: the entry comes first, since it takes the head of the log: all writers of all
 /// bastions take that one lock before any other and so cannot wait for each other in a circle.
+/// It names the row, its version and the digest of its body: what the signed log says stands, and
+/// a row that says otherwise was changed.
 pub(crate) async fn write<T: Row>(tx: &mut Tx, changed: Changed<T>) -> Result<T, StoreError> {
     let (mut value, event) = changed.into_parts();
-    audit::append(tx, &event).await?;
     let was = value.version();
     value.set_version(was + 1);
     let body = serde_json::to_string(&value).map_err(|_| {
         StoreError::impossible(T::TABLE, value.id(), "it cannot be written as JSON")
     })?;
+    let event = event.with(ROW, RowNamed::of(T::TABLE, value.id(), was + 1, &body));
+    audit::append(tx, &event).await?;
     let stamp = Stamp {
         id: value.id(),
         was,
@@ -152,6 +201,11 @@ pub(crate) async fn write<T: Row>(tx: &mut Tx, changed: Changed<T>) -> Result<T,
     }
     history::add(tx, T::TABLE, &stamp).await.map_err(refused)?;
     Ok(value)
+}
+
+/// A time that may be absent, as [`Row::derived`] writes it.
+pub(crate) fn number_or_dash(time: Option<Time>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| time.micros().to_string())
 }
 
 /// The value of a row. What the row says of itself must be what its body says.

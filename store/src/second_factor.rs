@@ -3,7 +3,7 @@
 use crate::audit;
 use crate::engine::{Store, Tx, on};
 use crate::error::StoreError;
-use crate::row::{Row, Stamp, Stored, value, values, write};
+use crate::row::{Row, Stamp, Stored, number_or_dash, value, values, write};
 use access::second_factor::{Factor, Holder, SecondFactor};
 use access::{Changed, ContactId, Event, FactorId, OperatorId, Time};
 
@@ -14,6 +14,9 @@ const UPDATE: &str = "UPDATE second_factors SET version = $2 + 1, changed_at = $
 
 impl Row for SecondFactor {
     const TABLE: &'static str = "second_factors";
+    const KEPT: &'static str = "SELECT id, version, created_at, changed_at, body, \
+         COALESCE(operator_id, '-') || ' ' || COALESCE(contact_id, '-') || ' ' || COALESCE(credential_id, '-') || ' ' || COALESCE(CAST(revoked_at AS TEXT), '-') \
+         FROM second_factors WHERE id > $1 ORDER BY id LIMIT $2";
 
     fn id(&self) -> &str {
         self.id.as_str()
@@ -25,6 +28,16 @@ impl Row for SecondFactor {
 
     fn set_version(&mut self, version: i64) {
         self.version = version;
+    }
+
+    fn derived(&self) -> String {
+        format!(
+            "{} {} {} {}",
+            operator_of(&self.holder).unwrap_or("-"),
+            contact_of(&self.holder).unwrap_or("-"),
+            credential_id(&self.factor).unwrap_or("-"),
+            number_or_dash(self.revoked_at),
+        )
     }
 
     async fn write(&self, tx: &mut Tx, stamp: &Stamp<'_>) -> Result<u64, sqlx::Error> {

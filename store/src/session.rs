@@ -16,6 +16,9 @@ const UPDATE: &str = "UPDATE sessions SET version = $2 + 1, changed_at = $3, bod
 
 impl Row for Session {
     const TABLE: &'static str = "sessions";
+    const KEPT: &'static str = "SELECT id, version, created_at, changed_at, body, \
+         operator_id || ' ' || target_id || ' ' || grant_id || ' ' || intervention_id || ' ' || customer_id || ' ' || state || ' ' || CAST(started_at AS TEXT) || ' ' || motive \
+         FROM sessions WHERE id > $1 ORDER BY id LIMIT $2";
 
     fn id(&self) -> &str {
         self.id.as_str()
@@ -27,6 +30,20 @@ impl Row for Session {
 
     fn set_version(&mut self, version: i64) {
         self.version = version;
+    }
+
+    fn derived(&self) -> String {
+        format!(
+            "{} {} {} {} {} {} {} {}",
+            self.operator,
+            self.target,
+            self.grant,
+            self.intervention,
+            self.customer,
+            state(self),
+            self.started_at.micros(),
+            self.motive,
+        )
     }
 
     async fn write(&self, tx: &mut Tx, stamp: &Stamp<'_>) -> Result<u64, sqlx::Error> {

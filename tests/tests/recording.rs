@@ -332,6 +332,38 @@ fn without_a_place_to_record_nothing_is_opened_and_what_runs_ends() {
 }
 
 #[test]
+fn a_session_that_the_database_refused_leaves_a_recording_that_the_log_explains() {
+    let bastion = Bastion::start(Options::logged_in_already());
+    let around = |text: &str| {
+        let script = "import sqlite3, sys\nsqlite3.connect(sys.argv[1]).execute(sys.argv[2])";
+        let database = bastion.ready.database.trim_start_matches("sqlite://");
+        let ran = Command::new("python3")
+            .args(["-c", script, database, text])
+            .status();
+        assert!(ran.unwrap().success(), "{text}");
+    };
+    around(
+        "CREATE TRIGGER broken BEFORE INSERT ON sessions BEGIN SELECT RAISE(ABORT, 'disk'); END",
+    );
+    let refused = bastion
+        .ssh("alice")
+        .motive("not-opened")
+        .run("echo not opened");
+    assert_eq!(refused.stdout, "", "{refused:?}");
+    assert!(refused.stderr.contains("nothing was opened"), "{refused:?}");
+    assert!(bastion.sshd.accepted().is_empty());
+    eventually("the log explains it", Duration::from_secs(20), || {
+        bastion.events("recording.orphaned").len() == 1
+    });
+    around("DROP TRIGGER broken");
+    assert!(bastion.find_session("not-opened").is_none());
+    let _ = bastion.ssh("alice").motive("opened").run("true").ok();
+    let _ = bastion.ended_session("opened");
+    let verified = bastion.admin(&["recording", "verify"]).ok();
+    assert!(verified.contains("2 recordings, 0 failed"), "{verified}");
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_opens_nothing() {
     let bastion = Bastion::start(Options::logged_in_already());
     let directory = bastion.ready.recordings.clone();

@@ -392,6 +392,13 @@ pub(crate) fn groups() -> Vec<Group> {
                             },
                         ),
                         v(
+                            "approved, by a statement that was made up",
+                            &[C::InterventionNotApproved],
+                            |c| {
+                                c.state("made up");
+                            },
+                        ),
+                        v(
                             "approved, the plan altered since",
                             &[C::InterventionNotApproved],
                             |c| {
@@ -754,6 +761,12 @@ impl Case {
             "unsigned" => {
                 let mut approved = intervention(&plan.customer, &plan.text, "approved");
                 approved.approvals.clear();
+                approved
+            }
+            "made up" => {
+                let mut approved = intervention(&plan.customer, &plan.text, "approved");
+                approved.approvals[0].statement =
+                    access::approval::Statement::from_text("I approve".to_owned());
                 approved
             }
             "altered" => altered(&intervention(&plan.customer, &plan.text, "approved")),

@@ -10,7 +10,7 @@ use crate::admin::{command_line, open_existing};
 use crate::cli::Apply;
 use crate::config::Config;
 use crate::declared::{Declared, Faults};
-use crate::{Outcome, clock, say, secrets};
+use crate::{Outcome, checkpoints, clock, say, secrets};
 use access::{CustomerId, Event};
 use anyhow::{Context as _, Result};
 use file::Wanted;
@@ -57,6 +57,7 @@ async fn apply(store: &Store, config: &Config, asked: &Apply) -> Result<Outcome>
     }
     let count = plan.count();
     carry_out(store, config, plan).await?;
+    checkpoints::sign_after_command(store, config).await;
     say::line(format_args!("{count} made"))?;
     Ok(Outcome::Fine)
 }

@@ -1,17 +1,15 @@
 //! `bastion audit export` and `bastion audit verify`: the log as lines, and whether it holds.
 
-use crate::admin::{command_line, open_existing};
+use crate::admin::{command_line, open_existing, open_to_read};
 use crate::cli::{AuditExport, AuditVerify, Place};
-use crate::config::Config;
-use crate::{Outcome, clock, say, secrets, watch};
+use crate::{Outcome, checkpoints, clock, say, secrets};
 use access::Event;
 use anyhow::{Context as _, Result};
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
 use std::path::PathBuf;
-use store::audit::VerifyReport;
-use store::{AuditVerifier, Store};
+use store::AuditVerifier;
+use store::audit::{Notes, VerifyReport};
 
 /// Writes the log to standard output. That it left the bastion is its own last entry.
 pub(crate) async fn export(asked: AuditExport) -> Result<Outcome> {
@@ -19,6 +17,7 @@ pub(crate) async fn export(asked: AuditExport) -> Result<Outcome> {
     let store = open_existing(&config).await?;
     let event = Event::new("audit.exported", command_line(), "audit log", clock::now());
     store.append(event).await?;
+    checkpoints::sign_after_command(&store, &config).await;
     let mut out = io::BufWriter::new(io::stdout());
     store::audit::export(&store, &mut out).await?;
     out.flush().context("cannot write to standard output")?;
@@ -26,97 +25,106 @@ pub(crate) async fn export(asked: AuditExport) -> Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-/// Checks the log, in its database or as it was exported, and says every problem.
+/// Checks the log, in its database or as it was exported, and says every problem. Writes nothing.
 pub(crate) async fn verify(asked: AuditVerify) -> Result<Outcome> {
     let key = public_key(&asked)?;
+    // Read before the log: whatever is signed meanwhile comes after both.
+    let beside = Beside::read(&asked, &key)?;
     let report = if let Some(path) = &asked.export {
         let cannot = || format!("cannot read `{}`", path.display());
-        let file = File::open(path).with_context(cannot)?;
-        store::audit::verify_export(BufReader::new(file), &key).with_context(cannot)?
+        let file = BufReader::new(File::open(path).with_context(cannot)?);
+        store::audit::verify_export_with(file, &key, beside.notes()).with_context(cannot)?
     } else {
         let mut config = place(&asked).config()?;
         config.database = asked.database.clone().or(config.database);
-        let store = open_existing(&config).await?;
-        let report = verify_both(&store, &key, &asked, &config).await;
+        let store = open_to_read(&config).await?;
+        let report = store::audit::verify_with(&store, &key, beside.notes()).await;
         store.close().await;
         report?
     };
-    said(&report)
+    said(&report.at(clock::now()), &beside)
 }
 
-/// The database, and the checkpoints that were written beside it: a log that was cut together with
-/// its checkpoints agrees with itself, and not with those.
-async fn verify_both(
-    store: &Store,
-    key: &AuditVerifier,
-    asked: &AuditVerify,
-    config: &Config,
-) -> Result<VerifyReport> {
-    let mut report = store::audit::verify(store, key).await?;
-    let beside = config.state.join(watch::CHECKPOINTS);
-    if asked.database.is_some() || !beside.exists() {
-        return Ok(report);
-    }
-    let text = std::fs::read_to_string(&beside)
-        .with_context(|| format!("cannot read `{}`", beside.display()))?;
-    let known: HashMap<i64, [u8; 32]> = store
-        .checkpoints(i64::MAX)
-        .await?
-        .into_iter()
-        .map(|checkpoint| (checkpoint.size, checkpoint.root))
-        .collect();
-    report.problems.extend(strays(&text, &known, key));
-    Ok(report)
+/// The checkpoints that were written beside the database, or that somebody kept elsewhere.
+enum Beside {
+    Kept(PathBuf, Notes),
+    Missing(PathBuf, Notes),
+    NotNamed(Notes),
 }
 
-/// What the notes beside the database say otherwise than the database.
-fn strays(text: &str, known: &HashMap<i64, [u8; 32]>, key: &AuditVerifier) -> Vec<String> {
-    let mut problems = Vec::new();
-    let parts: Vec<&str> = text.split_terminator("\n\n").collect();
-    for (number, note) in parts.chunks(2).enumerate() {
-        let note = format!("{}\n", note.join("\n\n"));
-        let name = format!("note {} of `{}`", number + 1, watch::CHECKPOINTS);
-        match key.open(&note) {
-            Ok((size, root)) => match known.get(&size) {
-                Some(kept) if *kept == root => {}
-                Some(_) => problems.push(format!(
-                    "{name} signs another log of `{size}` entries than the database keeps"
-                )),
-                None => problems.push(format!(
-                    "{name} covers `{size}` entries, and the database has no such checkpoint: the log was cut or rewritten"
-                )),
-            },
-            Err(error) => problems.push(format!("{name} does not verify: {error}")),
+impl Beside {
+    fn read(asked: &AuditVerify, key: &AuditVerifier) -> Result<Self> {
+        let whole_state = asked.database.is_none() && asked.export.is_none();
+        let (path, named) = match &asked.checkpoints {
+            Some(path) => (path.clone(), true),
+            None if whole_state => (checkpoints::file(&place(asked).config()?.state), false),
+            None => return Ok(Self::NotNamed(Notes::default())),
+        };
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let notes = Notes::read(&String::from_utf8_lossy(&bytes), key);
+                Ok(Self::Kept(path, notes))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {
+                Ok(Self::Missing(path, Notes::default()))
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         }
     }
-    problems
+
+    const fn notes(&self) -> &Notes {
+        match self {
+            Self::Kept(_, notes) | Self::Missing(_, notes) | Self::NotNamed(notes) => notes,
+        }
+    }
+
+    /// What it was worth, one line each.
+    fn lines(&self) -> Vec<String> {
+        const UNSEEN: &str = "a tail that was cut together with its checkpoints would not show";
+        match self {
+            Self::Kept(path, notes) => {
+                let path = path.display();
+                let torn = notes.torn.iter().map(|torn| format!("`{path}`: {torn}"));
+                let mut lines: Vec<String> = torn.collect();
+                if notes.count() == 0 {
+                    lines.push(format!("`{path}` has no checkpoint: {UNSEEN}"));
+                }
+                lines
+            }
+            Self::Missing(path, _) => vec![format!("`{}` is missing: {UNSEEN}", path.display())],
+            Self::NotNamed(_) => vec![format!(
+                "no checkpoints that were kept elsewhere were named (`--checkpoints FILE`): {UNSEEN}"
+            )],
+        }
+    }
 }
 
-fn said(report: &VerifyReport) -> Result<Outcome> {
+fn said(report: &VerifyReport, beside: &Beside) -> Result<Outcome> {
     for problem in &report.problems {
         say::line(format_args!("FAILED  {}", say::visible(problem)))?;
     }
     let counted = format!(
-        "{} entries, {} checkpoints; signed up to entry {}",
-        report.entries, report.checkpoints, report.signed
+        "{} entries, {} checkpoints, {} rows; signed up to entry {}",
+        report.entries, report.checkpoints, report.rows, report.signed
     );
-    if report.problems.is_empty() {
+    let outcome = if report.problems.is_empty() {
         say::line(format_args!("ok      the log holds: {counted}"))?;
-        return Ok(Outcome::Fine);
+        Outcome::Fine
+    } else {
+        say::line(format_args!("FAILED  the log does not hold: {counted}"))?;
+        Outcome::Failed
+    };
+    for line in beside.lines() {
+        say::line(format_args!("note    {}", say::visible(&line)))?;
     }
-    say::line(format_args!("FAILED  the log does not hold: {counted}"))?;
-    Ok(Outcome::Failed)
+    Ok(outcome)
 }
 
 fn public_key(asked: &AuditVerify) -> Result<AuditVerifier> {
     match &asked.key {
         Some(path) => secrets::read_audit_public(path),
-        None => secrets::audit_public(&state(asked)?),
+        None => secrets::audit_public(&place(asked).config()?.state),
     }
-}
-
-fn state(asked: &AuditVerify) -> Result<PathBuf> {
-    Ok(place(asked).config()?.state)
 }
 
 fn place(asked: &AuditVerify) -> Place {

@@ -3,7 +3,7 @@
 
 use crate::admin::{command_line, invite, open_store, public_key};
 use crate::cli::Init;
-use crate::{Outcome, clock, say, secrets};
+use crate::{Outcome, checkpoints, clock, say, secrets};
 use access::actor::ActorKind;
 use access::contact::Language;
 use access::operator::{OperatorDetails, Role};
@@ -35,6 +35,7 @@ pub(crate) async fn run(asked: Init) -> Result<Outcome> {
     register(&store, &asked, key).await?;
     let holder = Holder::Operator(asked.admin.clone());
     let address = invite::new_address(&store, &config, holder).await?;
+    checkpoints::sign_after_command(&store, &config).await;
     store.close().await;
 
     let state = config.state.display();

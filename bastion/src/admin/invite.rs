@@ -3,7 +3,7 @@
 use crate::admin::{command_line, open_existing};
 use crate::cli::Invite;
 use crate::config::Config;
-use crate::{Outcome, clock, say, secrets};
+use crate::{Outcome, checkpoints, clock, say, secrets};
 use access::second_factor::Holder;
 use access::{ContactId, OperatorId};
 use anyhow::{Context as _, Result, bail};
@@ -21,6 +21,7 @@ pub(crate) async fn run(asked: Invite) -> Result<Outcome> {
     let holder = holder(&store, &asked.login).await?;
     let enrolled = store.factors(&holder).await?.len();
     let address = new_address(&store, &config, holder).await?;
+    checkpoints::sign_after_command(&store, &config).await;
     store.close().await;
     say::line(format_args!(
         "To enrol a passkey, once, within 24 hours:\n  {}",

@@ -11,7 +11,7 @@ pub(crate) use open::{cat, export};
 pub(crate) use play::play;
 pub(crate) use verify::verify;
 
-use crate::admin::open_existing;
+use crate::admin::open_to_read;
 use crate::cli::RecordingList;
 use crate::{Outcome, say};
 use access::Session;
@@ -22,7 +22,7 @@ use store::SessionFilter;
 /// Lists the sessions, newest first: who, where, for which intervention and why.
 pub(crate) async fn list(asked: RecordingList) -> Result<Outcome> {
     let config = asked.place.config()?;
-    let store = open_existing(&config).await?;
+    let store = open_to_read(&config).await?;
     let sessions = store
         .sessions(SessionFilter {
             limit: asked.limit,

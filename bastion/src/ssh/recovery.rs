@@ -1,7 +1,7 @@
 //! What a stopped bastion left open: its recordings are closed as interrupted, its sessions too.
 //! Runs before the first connection is taken.
 
-use super::Front;
+use super::{Front, orphan};
 use crate::clock;
 use access::{Session, Time};
 use anyhow::{Context as _, Result};
@@ -9,7 +9,7 @@ use recordings::{Manifest, SessionId, UtcMicros};
 use tracing::{info, warn};
 
 /// Closes every recording without a manifest, then every session row that still says live and
-/// whose recording lies here.
+/// whose recording lies here; and traces recordings that have no session.
 pub(crate) async fn run(front: &Front) -> Result<()> {
     let now = clock::now();
     let (storage, keys) = (front.recordings.clone(), std::sync::Arc::clone(&front.keys));
@@ -37,7 +37,27 @@ pub(crate) async fn run(front: &Front) -> Result<()> {
     for session in front.store.live_sessions().await? {
         close(front, session, now).await?;
     }
+    for id in storage.sessions().context("cannot list the recordings")? {
+        settle_without_session(front, &id).await?;
+    }
     Ok(())
+}
+
+/// A recording that was begun, and whose session never came to be.
+async fn settle_without_session(front: &Front, id: &SessionId) -> Result<()> {
+    let known = access::SessionId::parse(id.as_str());
+    let Ok(session) = known else { return Ok(()) };
+    if front.store.session(&session).await?.is_some() {
+        return Ok(());
+    }
+    match Manifest::read(&front.recordings, id) {
+        Ok(manifest) => orphan::settle(&front.store, &manifest).await,
+        // Another bastion is about to open its session.
+        Err(error) => {
+            warn!(session.id = %id, %error, "a recording has no session and no manifest");
+            Ok(())
+        }
+    }
 }
 
 async fn close(front: &Front, session: Session, now: Time) -> Result<()> {

@@ -7,6 +7,7 @@
 
 use super::handler::{OperatorChannel, OperatorHandle};
 use super::login::Destination;
+use super::orphan::{self, NOT_OPENED};
 use super::relay::{Activity, End, Order, Plain, RelayEnd, Tap, relay};
 use super::upstream::{self, Upstream, UpstreamError};
 use super::{Front, requests};
@@ -41,7 +42,7 @@ const TIME_TO_SHOW: Duration = Duration::from_millis(500);
 /// How long a target has to answer a request.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often the end of a session is written again while the store does not answer.
-const KEEP_TRYING: u32 = 60;
+pub(super) const KEEP_TRYING: u32 = 60;
 
 /// A person whose key and second factor were proven on this connection.
 #[derive(Clone, Debug)]
@@ -248,14 +249,12 @@ async fn open_with(
     let session = match front.store.save(changed).await {
         Ok(session) => session,
         Err(error) => {
-            let ended = recorder.finish(
-                Micros(0),
-                "the session was not opened",
-                utc(now),
-                &front.keys.manifest,
-            );
-            if let Err(error) = ended.await {
-                warn!(session.id = %id, %error, "a recording without a session could not be closed");
+            let ended = recorder.finish(Micros(0), NOT_OPENED, utc(now), &front.keys.manifest);
+            match ended.await {
+                Ok(manifest) => orphan::settle_later(front.store.clone(), manifest),
+                Err(error) => {
+                    warn!(session.id = %id, %error, "a recording without a session could not be closed");
+                }
             }
             return Err(store_failed(&error));
         }
@@ -883,8 +882,13 @@ async fn answer_of(channel: &mut russh::Channel<russh::client::Msg>) -> Answer {
 
 fn means(front: &Front) -> Means {
     let full = front.live.count() >= front.config.ssh.max_sessions;
+    let recording = if front.log_continues.load(Ordering::Relaxed) {
+        Recording::Available
+    } else {
+        Recording::Unavailable
+    };
     Means {
-        recording: Recording::Available,
+        recording,
         capacity: if full {
             Capacity::Reached
         } else {

@@ -6,6 +6,7 @@
     reason = "the helpers of tests are tests too"
 )]
 
+mod evidence;
 mod host;
 mod recording;
 
@@ -153,6 +154,28 @@ fn a_weak_key_is_refused_with_its_line() {
 }
 
 #[test]
+fn what_is_no_time_is_told_what_a_time_looks_like() {
+    let host = Host::ready();
+    let until = EXAMPLE
+        .lines()
+        .find(|line| line.starts_with("until"))
+        .unwrap();
+    for wrong in [
+        "until = 2029",
+        "until = 'soon'",
+        "until = 2029-01-01",
+        "until = true",
+    ] {
+        let error = host.refuses_to_apply(&EXAMPLE.replace(until, wrong), &[]);
+        assert!(
+            error.contains(".until`: ")
+                && error.contains("is not a time like `2026-11-24T09:00:00+01:00`"),
+            "{wrong}: {error}"
+        );
+    }
+}
+
+#[test]
 fn a_key_belongs_to_one_person_and_every_fault_is_said() {
     let host = Host::ready();
     let file = EXAMPLE
@@ -292,6 +315,20 @@ fn what_is_wrong_with_a_configuration_is_said_with_line_and_key() {
         wrong.contains("bastion.toml, line 5, `web.host_url`: "),
         "{wrong}"
     );
+    host.write(
+        "bastion.toml",
+        "recordings = ''\n[ssh]\nmax_sessions = 0\nlisten = '127.0.0.1:8080'\n[web]\n\
+         customer_url = 'https://b.example'\nhost_url = 'https://b.example:443'\n",
+    );
+    let wrong = host.fails(&["check-config", "bastion.toml"], 1);
+    for key in [
+        "recordings",
+        "ssh.max_sessions",
+        "web.customer_listen",
+        "web.host_url",
+    ] {
+        assert!(wrong.contains(&format!("`{key}`: is ")), "{key}: {wrong}");
+    }
     host.write("bastion.toml", "[ssh]\nlisten_on = 1\n");
     let wrong = host.fails(&["check-config", "bastion.toml"], 1);
     assert!(

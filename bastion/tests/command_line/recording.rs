@@ -1,6 +1,7 @@
 //! Recordings at the command line: one session recorded as the bastion records, then opened and
 //! verified with the binary.
 
+use crate::evidence::{says, serve, stop, until};
 use crate::host::{EXAMPLE, Host, text};
 use access::grant::Operation;
 use access::plan::{HealthDataSeen, Origin, PlanText};
@@ -21,6 +22,9 @@ use std::fs;
 use store::Store;
 
 const SESSION: &str = "s-20260704-1";
+/// One that was begun and never opened.
+const LEFT: &str = "s-20260704-2";
+const VERIFY: [&str; 4] = ["recording", "verify", "--state", "state"];
 const CAT: [&str; 5] = ["recording", "cat", SESSION, "--state", "state"];
 
 #[test]
@@ -167,6 +171,181 @@ fn a_recording_that_is_gone_or_signed_anew_is_found() {
 }
 
 #[test]
+fn a_session_that_was_given_to_somebody_else_is_found() {
+    let host = recorded();
+    host.python(
+        "import sqlite3\n\
+         db = sqlite3.connect('state/bastion.db')\n\
+         db.execute(\"UPDATE sessions SET operator_id = 'alice', grant_id = 'alice-db1', motive = 'Holiday', \
+         body = replace(replace(replace(body, '\\\"bruno\\\"', '\\\"alice\\\"'), 'bruno-db1', 'alice-db1'), 'Repair the slow index', 'Holiday')\")\n\
+         db.commit()\n",
+    );
+    let said = says(&host, &VERIFY, 1);
+    for sentence in [
+        "operator: the database says `alice`, the audit log says `bruno`",
+        "grant: the database says `alice-db1`, the audit log says `bruno-db1`",
+        "motive: the database says `Holiday`, the audit log says `Repair the slow index`",
+    ] {
+        assert!(said.contains(sentence), "{sentence}: {said}");
+    }
+    assert!(!said.contains("the manifest says"), "{said}");
+    let said = says(&host, &["audit", "verify", "--state", "state"], 1);
+    let changed = format!("row `{SESSION}` of `sessions` was changed: its body");
+    assert!(said.contains(&changed), "{said}");
+}
+
+#[test]
+fn a_session_that_is_gone_with_its_recording_is_missed() {
+    let host = recorded();
+    host.python(
+        "import sqlite3\n\
+         db = sqlite3.connect('state/bastion.db')\n\
+         db.execute('DELETE FROM sessions')\n\
+         db.commit()\n",
+    );
+    let said = says(&host, &VERIFY, 1);
+    assert!(
+        said.contains("FAILED  the database does not know of this session"),
+        "{said}"
+    );
+    fs::remove_dir_all(host.path("state/recordings").join(SESSION)).unwrap();
+    let said = says(&host, &VERIFY, 1);
+    assert!(said.contains(SESSION), "{said}");
+    assert!(
+        said.contains("FAILED  the database does not know of this session"),
+        "{said}"
+    );
+    assert!(said.contains("FAILED  its recording is missing"), "{said}");
+    let said = says(&host, &["audit", "verify", "--state", "state"], 1);
+    assert!(
+        said.contains(&format!("row `{SESSION}` of `sessions` is gone")),
+        "{said}"
+    );
+    // Nor does the next start explain it away.
+    host.write("b.toml", "state = 'state'\n[ssh]\nlisten = '127.0.0.1:0'\n");
+    let mut serving = serve(&host);
+    until("it has started", || {
+        host.event_names()
+            .iter()
+            .any(|name| name == "service.started")
+    });
+    stop(&mut serving);
+    assert!(
+        !host
+            .event_names()
+            .iter()
+            .any(|name| name == "recording.orphaned")
+    );
+    says(&host, &VERIFY, 1);
+}
+
+#[test]
+fn a_finished_recording_that_was_cut_is_not_shown_as_if_it_was_whole() {
+    let host = recorded();
+    let path = host
+        .path("state/recordings")
+        .join(SESSION)
+        .join("channel-0.cast.sealed");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    for words in [
+        &["cat"][..],
+        &["play", "--speed", "100", "--idle-limit", "0"],
+        &["export", "-o", "out"],
+    ] {
+        let (how, more) = words.split_first().unwrap();
+        let place = [
+            "recording",
+            how,
+            SESSION,
+            "--state",
+            "state",
+            "--purpose",
+            "complaint 17",
+        ];
+        let said = host.fails(&[&place[..], more].concat(), 1);
+        assert!(
+            said.contains("what is shown is not what was recorded: `channel-0.cast.sealed`"),
+            "{how}: {said}"
+        );
+    }
+    assert!(
+        host.path("out/channel-1.cast").exists(),
+        "what is left is still shown"
+    );
+    fs::write(&path, &whole).unwrap();
+    host.runs(&[&CAT[..], &["--purpose", "complaint 17"]].concat());
+    // Nor one whose manifest is gone, though its session has ended.
+    fs::remove_file(path.with_file_name("manifest.json")).unwrap();
+    let said = host.fails(&[&CAT[..], &["--purpose", "complaint 17"]].concat(), 1);
+    assert!(said.contains("and the session has ended"), "{said}");
+}
+
+#[test]
+fn a_recording_whose_session_never_came_to_be_is_traced_at_the_next_start() {
+    let host = recorded();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(begin_and_leave(&host));
+    drop(runtime);
+    let said = says(&host, &VERIFY, 1);
+    assert!(said.contains(LEFT), "{said}");
+    host.write("b.toml", "state = 'state'\n[ssh]\nlisten = '127.0.0.1:0'\n");
+    for _ in 0..2 {
+        let mut serving = serve(&host);
+        until("the recording is traced", || {
+            host.event_names()
+                .iter()
+                .any(|name| name == "recording.orphaned")
+        });
+        until("it has started", || {
+            host.event_names().last().unwrap() == "audit.exported"
+                && host
+                    .event_names()
+                    .iter()
+                    .any(|name| name == "service.started")
+        });
+        stop(&mut serving);
+    }
+    let names = host.event_names();
+    let traced = names
+        .iter()
+        .filter(|name| *name == "recording.orphaned")
+        .count();
+    assert_eq!(traced, 1, "{names:?}");
+    let said = says(&host, &VERIFY, 0);
+    assert!(
+        said.contains("its session was never opened, and the audit log says so"),
+        "{said}"
+    );
+    // Its files are evidence as any others.
+    let path = host
+        .path("state/recordings")
+        .join(LEFT)
+        .join("journal.sealed");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    says(&host, &VERIFY, 1);
+}
+
+/// Begins to record a session that is never opened, as a bastion that is killed in between.
+async fn begin_and_leave(host: &Host) {
+    let url = format!("sqlite://{}", host.path("state/bastion.db").display());
+    let store = Store::open(&url).await.unwrap();
+    let id = access::SessionId::parse(SESSION).unwrap();
+    let session = store.session(&id).await.unwrap().unwrap();
+    let customer = store.customer(&session.customer).await.unwrap().unwrap();
+    let to = RecipientKey::from_base64(&customer.recording_key).unwrap();
+    let storage = Storage::open(host.path("state/recordings")).unwrap();
+    let mut header = header(&session);
+    header.session = recordings::SessionId::parse(LEFT).unwrap();
+    let recorder = recordings::recorder::begin(&storage, header, &[to], Limits::default()).await;
+    drop(recorder.unwrap());
+    store.close().await;
+}
+
+#[test]
 fn without_the_customers_key_the_rest_is_still_verified() {
     let host = recorded();
     fs::remove_file(host.path("state/keys/recording-master")).unwrap();
@@ -192,6 +371,7 @@ async fn record(host: &Host) {
     let store = Store::open(&url).await.unwrap();
     let now = Time::parse("2027-07-04T10:00:00Z").unwrap();
     let session = session(&store, now).await;
+    store.append(opened(&session)).await.unwrap();
     let customer = store.customer(&session.customer).await.unwrap().unwrap();
     let to = RecipientKey::from_base64(&customer.recording_key).unwrap();
     let storage = Storage::open(host.path("state/recordings")).unwrap();
@@ -291,6 +471,21 @@ async fn session(store: &Store, now: Time) -> Session {
         state: SessionState::Live,
         version: 0,
     }
+}
+
+/// The entry that a permit's session begins with.
+fn opened(session: &Session) -> Event {
+    let by = Who::Operator(session.operator.clone());
+    let subject = format!("session {}", session.id);
+    Event::new("session.opened", by, subject, session.started_at)
+        .of_customer(&session.customer)
+        .in_intervention(&session.intervention)
+        .in_session(&session.id)
+        .with("target", &session.target)
+        .with("account", &session.account)
+        .with("grant", &session.grant)
+        .with("motive", &session.motive)
+        .with("source", session.source)
 }
 
 fn header(session: &Session) -> SessionHeader {

@@ -2,6 +2,7 @@
 //! that the tree hashes, and `{"checkpoint":…}` after the last entry it covers.
 
 use super::note::AuditVerifier;
+use super::notes::Notes;
 use super::tree::Growing;
 use super::verify::{VerifyReport, read_text};
 use crate::engine::Store;
@@ -65,12 +66,26 @@ pub async fn export(store: &Store, mut out: impl Write) -> Result<(), ExportErro
 
 /// Verifies an export with nothing but the public key of the log's signer.
 pub fn verify_export(
-    mut lines: impl BufRead,
+    lines: impl BufRead,
     verifier: &AuditVerifier,
 ) -> Result<VerifyReport, std::io::Error> {
+    verify_export_with(lines, verifier, &Notes::default())
+}
+
+/// The same, and against notes that were kept elsewhere.
+pub fn verify_export_with(
+    mut lines: impl BufRead,
+    verifier: &AuditVerifier,
+    notes: &Notes,
+) -> Result<VerifyReport, std::io::Error> {
+    let report = VerifyReport {
+        problems: notes.problems.clone(),
+        ..VerifyReport::default()
+    };
     let mut check = Check {
         verifier,
-        report: VerifyReport::default(),
+        notes,
+        report,
         tree: Growing::default(),
         last: 0,
         unmatched: 0,
@@ -82,11 +97,14 @@ pub fn verify_export(
         check.line(number, &line);
         line.clear();
     }
+    let beyond = notes.beyond(check.last);
+    check.report.problems.extend(beyond);
     Ok(check.report)
 }
 
 struct Check<'v> {
     verifier: &'v AuditVerifier,
+    notes: &'v Notes,
     report: VerifyReport,
     tree: Growing,
     last: i64,
@@ -135,11 +153,17 @@ impl Check<'_> {
             }
             Some(_) | None => expected,
         };
-        if let Err(sentence) = read_text(sequence, text) {
-            self.report.problem(sentence);
+        match read_text(sequence, text) {
+            // One without a time is as old as can be.
+            Ok(value) => self
+                .report
+                .add_unsigned(value.get("at").and_then(Value::as_i64).unwrap_or(0)),
+            Err(sentence) => self.report.problem(sentence),
         }
         self.tree.push(record_hash(text.as_bytes()));
         self.last = sequence;
+        let differing = self.notes.held_against(sequence, self.tree.root());
+        self.report.problems.extend(differing);
     }
 
     fn checkpoint(&mut self, number: u64, checkpoint: &Value) {
@@ -168,7 +192,7 @@ impl Check<'_> {
                 "the checkpoint of `{size}` entries in line `{number}` is not in its place"
             ));
         } else if self.tree.root() == Some(root) {
-            self.report.signed = size;
+            self.report.add_signed(size);
         } else {
             self.unmatched += 1;
             if self.unmatched == 1 {

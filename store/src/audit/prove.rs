@@ -3,7 +3,7 @@
 use super::tree::{compute, unsigned};
 use crate::engine::Store;
 use crate::error::StoreError;
-use tlog_tiles::{Hash, prove_record, prove_tree};
+use tlog_tiles::{Hash, prove_record, prove_tree, tree_hash};
 
 impl Store {
     /// That entry `sequence` is among the first `size` (RFC 6962, 2.1.1).
@@ -26,6 +26,15 @@ impl Store {
         })
         .await?;
         Ok(bytes(proof))
+    }
+
+    /// Whether the log still begins with the `size` entries whose tree had this root.
+    pub async fn begins_with(&self, size: i64, root: [u8; 32]) -> Result<bool, StoreError> {
+        if size < 1 || size > self.head().await? {
+            return Ok(false);
+        }
+        let own = compute(self, |nodes| tree_hash(unsigned(size), nodes)).await?;
+        Ok(own.0 == root)
     }
 
     /// Refuses numbers that are not `1 <= number <= size <= head`.

@@ -1,20 +1,28 @@
-//! Checks the whole log: every entry, every node of the tree, every checkpoint.
+//! Checks the whole log: every entry, every node of the tree, every checkpoint, and every row that
+//! an entry names.
 //!
 //! Trusts nothing that the database says of itself: leaves are hashed anew from the entries, and
 //! only a checkpoint's signature makes a root right.
 
 use super::checkpoint::Checkpoint;
 use super::note::AuditVerifier;
+use super::notes::Notes;
+use super::rows::Rows;
 use super::tree::{Growing, leaf_position, nodes_between};
 use crate::engine::{Store, on};
 use crate::error::StoreError;
+use access::Time;
 use access::audit::canonical;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tlog_tiles::{Hash, record_hash};
 
 /// How many entries are held in memory at once.
 const PAGE: i64 = 1000;
+
+/// How long an entry may go without a checkpoint over it.
+const SIGNED_WITHIN: Duration = Duration::from_mins(1);
 
 /// What was found.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -25,13 +33,54 @@ pub struct VerifyReport {
     pub checkpoints: i64,
     /// How many entries the newest checkpoint covers that holds; what follows is not signed yet.
     pub signed: i64,
+    /// Rows that were held against the log; none where only entries were there to read.
+    pub rows: i64,
+    /// The times of entries that no checkpoint covers: earliest and latest.
+    pub unsigned: Option<(Time, Time)>,
     /// One sentence for each thing that is wrong; none for a log that is whole.
     pub problems: Vec<String>,
 }
 
 impl VerifyReport {
+    /// The same with what makes it prove nothing at `now`: no entry, no signature, or a tail that
+    /// should have been signed by now. A running bastion signs every ten seconds, and once more
+    /// when it stops.
+    #[must_use]
+    pub fn at(mut self, now: Time) -> Self {
+        if self.entries == 0 {
+            self.problem("there is no entry, so nothing is proven");
+        } else if self.signed == 0 {
+            self.problem("no checkpoint that holds covers any entry, so nothing is proven");
+        } else if let Some((earliest, latest)) = self.unsigned {
+            let (signed, entries) = (self.signed, self.entries);
+            if now.since(earliest) > SIGNED_WITHIN {
+                self.problem(format!(
+                    "entries after `{signed}`, of {entries}, are not signed, and the first is of {earliest}: no bastion has signed since"
+                ));
+            } else if latest.since(now) > SIGNED_WITHIN {
+                self.problem(format!(
+                    "entries after `{signed}`, of {entries}, are not signed, and one is of {latest}, which is to come"
+                ));
+            }
+        }
+        self
+    }
+
     pub(super) fn problem(&mut self, sentence: impl Into<String>) {
         self.problems.push(sentence.into());
+    }
+
+    /// An entry that no checkpoint covers yet.
+    pub(super) fn add_unsigned(&mut self, at: i64) {
+        let at = Time::from_micros(at);
+        let (earliest, latest) = self.unsigned.unwrap_or((at, at));
+        self.unsigned = Some((earliest.min(at), latest.max(at)));
+    }
+
+    /// A checkpoint that holds covers the first `size` entries.
+    pub(super) fn add_signed(&mut self, size: i64) {
+        self.signed = size;
+        self.unsigned = None;
     }
 }
 
@@ -48,6 +97,15 @@ type Row = (
 
 /// Verifies the log of `store` against the public key of its signer.
 pub async fn verify(store: &Store, verifier: &AuditVerifier) -> Result<VerifyReport, StoreError> {
+    verify_with(store, verifier, &Notes::default()).await
+}
+
+/// The same, and against notes that were kept elsewhere; they are to be read before.
+pub async fn verify_with(
+    store: &Store,
+    verifier: &AuditVerifier,
+    notes: &Notes,
+) -> Result<VerifyReport, StoreError> {
     // Read first: whatever is appended meanwhile comes after both.
     let newest = store
         .checkpoints(1)
@@ -55,7 +113,7 @@ pub async fn verify(store: &Store, verifier: &AuditVerifier) -> Result<VerifyRep
         .pop()
         .map_or(0, |newest| newest.size);
     let head = store.head().await?;
-    let mut check = Check::new(verifier);
+    let mut check = Check::new(verifier, notes, Rows::of(store));
     let mut after = 0;
     while after < head {
         let last = (after + PAGE).min(head);
@@ -71,8 +129,13 @@ pub async fn verify(store: &Store, verifier: &AuditVerifier) -> Result<VerifyRep
             "the newest checkpoint covers `{newest}` entries, but the log ends with entry `{head}`: its tail was cut"
         ));
     }
+    check.report.problems.extend(notes.beyond(head));
     no_strays(store, &mut check.report).await?;
-    Ok(check.report)
+    let mut report = check.report;
+    let (rows, problems) = check.rows.held(head).await?;
+    report.rows = rows;
+    report.problems.extend(problems);
+    Ok(report)
 }
 
 /// Entries beyond the head, which no writer of this program leaves.
@@ -104,6 +167,8 @@ async fn rows_between(store: &Store, after: i64, last: i64) -> Result<Vec<Row>, 
 
 struct Check<'v> {
     verifier: &'v AuditVerifier,
+    notes: &'v Notes,
+    rows: Rows,
     report: VerifyReport,
     /// The tree over the entries as they are.
     told: Growing,
@@ -115,10 +180,16 @@ struct Check<'v> {
 }
 
 impl<'v> Check<'v> {
-    fn new(verifier: &'v AuditVerifier) -> Self {
+    fn new(verifier: &'v AuditVerifier, notes: &'v Notes, rows: Rows) -> Self {
+        let report = VerifyReport {
+            problems: notes.problems.clone(),
+            ..VerifyReport::default()
+        };
         Self {
             verifier,
-            report: VerifyReport::default(),
+            notes,
+            rows,
+            report,
             told: Growing::default(),
             kept: Growing::default(),
             missing: None,
@@ -142,6 +213,8 @@ impl<'v> Check<'v> {
             while let Some(checkpoint) = checkpoints.next_if(|c| c.size == sequence) {
                 self.checkpoint(&checkpoint);
             }
+            let differing = self.notes.held_against(sequence, self.told.root());
+            self.report.problems.extend(differing);
         }
     }
 
@@ -156,6 +229,8 @@ impl<'v> Check<'v> {
             Some(row) => {
                 self.end_of_gap();
                 self.report.entries += 1;
+                self.report.add_unsigned(row.1);
+                self.rows.learn(row.1, &row.6);
                 let differs = || {
                     (kept.is_some() && told != kept).then(|| {
                         format!(
@@ -202,7 +277,7 @@ impl<'v> Check<'v> {
             }
         };
         if self.told.root() == Some(root) {
-            self.report.signed = size;
+            self.report.add_signed(size);
         } else if self.kept.root() != Some(root) {
             self.unmatched += 1;
             if self.unmatched == 1 {

@@ -16,5 +16,6 @@ mod engines;
 mod people;
 mod postgres;
 mod register;
+mod rows;
 mod world;
 mod writing;

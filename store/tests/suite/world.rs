@@ -9,19 +9,23 @@ use access::grant::{Basis, Operation, ReviewEvery, Scope, Terms};
 use access::intervention::Signed;
 use access::operator::{OperatorDetails, Role};
 use access::plan::{HealthDataSeen, Origin, PlanText};
-use access::second_factor::Proof;
+use access::second_factor::{Factor, Holder, Proof, SecondFactor};
 use access::session::FactorUse;
 use access::target::{HealthData, TargetDetails, Tenancy};
 use access::time::Window;
 use access::{
-    AccountName, Actor, ActorId, Changed, Contact, ContactId, Customer, CustomerId, Event, Grant,
-    GrantId, Intervention, InterventionId, Operator, OperatorId, Permit, Session, SessionId,
-    Target, TargetId, Time, Who,
+    AccountName, Actor, ActorId, Changed, Contact, ContactId, Customer, CustomerId, Event,
+    FactorId, Grant, GrantId, Intervention, InterventionId, Operator, OperatorId, Permit, Session,
+    SessionId, Target, TargetId, Time, Who,
 };
-use ring::rand::SystemRandom;
-use ring::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqliteConnection};
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::time::Duration;
 use store::{Ask, AuditSigner, Store};
 use tempfile::TempDir;
@@ -160,9 +164,19 @@ impl World {
 
     pub(crate) async fn approve(&self, waiting: Intervention) -> Intervention {
         let contact = self.contact(waiting.customer.as_str()).await;
+        self.enrol(&contact).await;
         let people = self.store.people_of(&waiting).await.unwrap();
         let approved = approval(waiting, &contact, &people);
         self.store.save(approved).await.unwrap()
+    }
+
+    /// The contact's passkey, enrolled once.
+    async fn enrol(&self, contact: &Contact) {
+        let holder = Holder::Contact(contact.id.clone());
+        if self.store.factors(&holder).await.unwrap().is_empty() {
+            let enrolled = enrolment(holder, &passkey_key());
+            self.store.save(enrolled).await.unwrap();
+        }
     }
 
     /// A live session of `login` on `db1` of `customer`.
@@ -182,22 +196,82 @@ pub(crate) fn open_session(permit: &Permit, number: u8) -> Changed<Session> {
     Session::open(id, permit, "disk full", FactorUse::Fresh, now()).unwrap()
 }
 
+/// A passkey of this holder with this public key, as it is registered.
+pub(crate) fn enrolment(holder: Holder, key: &[u8]) -> Changed<SecondFactor> {
+    let (x, y) = key[1..].split_at(32);
+    let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+    let credential = json!({"cred": {"cred": {"key": {"EC_EC2": {"x": x, "y": y}}}}});
+    let by = holder.who();
+    let factor = Factor::Passkey {
+        credential_id: credential_of(&by),
+        credential: credential.to_string(),
+    };
+    let id = FactorId::from_random(rand());
+    SecondFactor::enrol(id, holder, factor, by, now())
+}
+
+fn credential_of(who: &Who) -> String {
+    format!("credential of {who}")
+}
+
+/// The public key of everybody's passkey.
+pub(crate) fn passkey_key() -> Vec<u8> {
+    passkey().public_key().as_ref().to_vec()
+}
+
+fn passkey() -> &'static EcdsaKeyPair {
+    static PASSKEY: OnceLock<EcdsaKeyPair> = OnceLock::new();
+    PASSKEY.get_or_init(|| {
+        let (algorithm, random) = (&ECDSA_P256_SHA256_ASN1_SIGNING, SystemRandom::new());
+        let pair = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
+        EcdsaKeyPair::from_pkcs8(algorithm, pair.as_ref(), &random).unwrap()
+    })
+}
+
+fn rand() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).unwrap();
+    bytes
+}
+
+/// What a passkey says to this challenge.
+pub(crate) fn assertion(contact: &Contact, challenge: [u8; 32]) -> Assertion {
+    let client = json!({
+        "type": "webauthn.get",
+        "challenge": URL_SAFE_NO_PAD.encode(challenge),
+        "origin": "https://customer.example",
+    })
+    .to_string();
+    // The hash of the relying party, then the flags (present, verified), then a counter.
+    let data = [&[1; 32][..], &[5], &[0; 4]].concat();
+    let signed = [&data[..], &access::audit::sha256(client.as_bytes())].concat();
+    let signature = passkey().sign(&SystemRandom::new(), &signed).unwrap();
+    let key = passkey_key();
+    let (x, y) = key[1..].split_at(32);
+    Assertion {
+        credential_id: credential_of(&Who::Contact(contact.id.clone())),
+        client_data_json: URL_SAFE_NO_PAD.encode(client),
+        authenticator_data: URL_SAFE_NO_PAD.encode(data),
+        signature: URL_SAFE_NO_PAD.encode(signature),
+        public_key: json!({
+            "1": 2, "3": -7, "-1": 1,
+            "-2": URL_SAFE_NO_PAD.encode(x), "-3": URL_SAFE_NO_PAD.encode(y),
+        })
+        .to_string(),
+    }
+}
+
 pub(crate) fn approval(
     waiting: Intervention,
     contact: &Contact,
     people: &[Operator],
 ) -> Changed<Intervention> {
     let statement = Statement::compose(&waiting, &Decision::Approve, &contact.id, "00");
+    let assertion = assertion(contact, statement.challenge());
     let signed = Signed {
         statement,
         nonce: "00".into(),
-        assertion: Assertion {
-            credential_id: "cred".into(),
-            client_data_json: "e30".into(),
-            authenticator_data: "AA".into(),
-            signature: "AA".into(),
-            public_key: "{}".into(),
-        },
+        assertion,
     };
     waiting
         .decide(contact, people, Decision::Approve, signed, now())

@@ -114,15 +114,11 @@ pub(super) enum WantedState {
 
 /// A time as TOML writes it, with its offset, bare or quoted.
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Bare(toml::value::Datetime),
-        Quoted(String),
-    }
-    let text = match Written::deserialize(from)? {
-        Written::Bare(time) => time.to_string(),
-        Written::Quoted(text) => text,
+    let text = match toml::Value::deserialize(from)? {
+        toml::Value::Datetime(time) => time.to_string(),
+        toml::Value::String(text) => text,
+        // Said as it was written: the sentence says what a time looks like.
+        other => other.to_string(),
     };
     Time::parse(&text).map_err(de::Error::custom)
 }

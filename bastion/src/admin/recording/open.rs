@@ -3,38 +3,39 @@
 use crate::admin::{command_line, open_existing};
 use crate::cli::{Opening, RecordingCat, RecordingExport};
 use crate::config::Config;
-use crate::{Outcome, clock, say, secrets};
-use access::{CustomerId, Event};
+use crate::{Outcome, checkpoints, clock, say, secrets};
+use access::session::SessionState;
+use access::{CustomerId, Event, Session};
 use anyhow::{Context as _, Result, bail, ensure};
 use recordings::replay::{self, Replay};
 use recordings::unseal::Ending;
-use recordings::{PrivateKey, SessionId, Storage, keys};
+use recordings::{Manifest, PrivateKey, SessionId, Storage, keys};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use store::Store;
-use tracing::warn;
+use tracing::{error, warn};
 
 /// The file of the journal in an export.
 const JOURNAL: &str = "journal.jsonl";
 
 /// Shows what all channels showed, as plain text.
 pub(crate) async fn cat(asked: RecordingCat) -> Result<Outcome> {
-    let replay = opened(&asked.opening, "cat").await?;
+    let Opened { replay, wrong } = opened(&asked.opening, "cat").await?;
     for channel in replay.channels() {
         say::line(format_args!("--- channel {channel}"))?;
         let ending = replay.write_transcript(*channel, &mut io::stdout().lock())?;
         warn_if_cut(*channel, &ending);
     }
-    Ok(Outcome::Fine)
+    Ok(outcome(&wrong))
 }
 
 /// Writes a cast, or a directory with every cast and the journal. Nothing is overwritten.
 pub(crate) async fn export(asked: RecordingExport) -> Result<Outcome> {
     let path = &asked.output;
     ensure!(!path.exists(), "`{}` is there already", path.display());
-    let replay = opened(&asked.opening, "export").await?;
+    let Opened { replay, wrong } = opened(&asked.opening, "export").await?;
     if path
         .extension()
         .is_some_and(|extension| extension == "cast")
@@ -63,11 +64,31 @@ pub(crate) async fn export(asked: RecordingExport) -> Result<Outcome> {
         replay.write_journal(&mut journal)?;
     }
     say::line(format_args!("written to `{}`", path.display()))?;
-    Ok(Outcome::Fine)
+    Ok(outcome(&wrong))
+}
+
+/// A recording that was opened, and what in it is not as it was signed.
+pub(super) struct Opened {
+    pub(super) replay: Replay,
+    pub(super) wrong: Vec<String>,
+}
+
+/// What is shown is shown all the same: it may be all that is left. But it is not taken for whole.
+pub(super) fn outcome(wrong: &[String]) -> Outcome {
+    if wrong.is_empty() {
+        return Outcome::Fine;
+    }
+    for sentence in wrong {
+        error!(
+            "what is shown is not what was recorded: {}",
+            say::visible(sentence)
+        );
+    }
+    Outcome::Failed
 }
 
 /// Traces that the recording is opened, by whom and why, and only then opens it.
-pub(super) async fn opened(asked: &Opening, how: &str) -> Result<Replay> {
+pub(super) async fn opened(asked: &Opening, how: &str) -> Result<Opened> {
     let purpose = asked.purpose.trim();
     ensure!(
         purpose.chars().count() >= 3,
@@ -75,9 +96,9 @@ pub(super) async fn opened(asked: &Opening, how: &str) -> Result<Replay> {
     );
     let config = asked.place.config()?;
     let store = open_existing(&config).await?;
-    let replay = open(&store, &config, asked, purpose, how).await;
+    let opened = open(&store, &config, asked, purpose, how).await;
     store.close().await;
-    replay
+    opened
 }
 
 async fn open(
@@ -86,7 +107,7 @@ async fn open(
     asked: &Opening,
     purpose: &str,
     how: &str,
-) -> Result<Replay> {
+) -> Result<Opened> {
     let session = store
         .session(&asked.session)
         .await?
@@ -105,9 +126,32 @@ async fn open(
     .with("how", how);
     store.append(event).await?;
     // INVARIANT: the entry is durable from here on; only now is anything read.
-    let storage = Storage::open(config.recordings_path())?;
+    checkpoints::sign_after_command(store, config).await;
+    let storage = Storage::of(config.recordings_path());
     let id = SessionId::parse(session.id.as_str())?;
-    Ok(replay::open(&storage, &id, private)?)
+    let replay = replay::open(&storage, &id, private)?;
+    let mut wrong = replay.differences(&secrets::manifest_public(&config.state)?);
+    wrong.extend(another_manifest(&storage, &id, &session));
+    Ok(Opened { replay, wrong })
+}
+
+/// A recording whose session has ended has the manifest that it ended with.
+fn another_manifest(storage: &Storage, id: &SessionId, session: &Session) -> Option<String> {
+    let (SessionState::Ended {
+        manifest_sha256, ..
+    }
+    | SessionState::Interrupted {
+        manifest_sha256, ..
+    }) = &session.state
+    else {
+        return None;
+    };
+    let digest = Manifest::read(storage, id).and_then(|manifest| manifest.digest());
+    match digest {
+        Ok(digest) if digest == *manifest_sha256 => None,
+        Ok(_) => Some("`manifest.json` is not the one that the session ended with".to_owned()),
+        Err(error) => Some(format!("{error}, and the session has ended")),
+    }
 }
 
 /// The key that opens a customer's recordings.
@@ -130,7 +174,7 @@ pub(super) fn warn_if_cut(channel: u32, ending: &Ending) {
     if *ending != Ending::Complete {
         warn!(
             channel,
-            "the recording was interrupted: this is what was durable"
+            "the recording does not go to its end: this is what was durable"
         );
     }
 }

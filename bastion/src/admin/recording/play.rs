@@ -2,7 +2,7 @@
 //!
 //! What is played was written by a target, and steers the terminal as it did then.
 
-use crate::admin::recording::open::{opened, warn_if_cut};
+use crate::admin::recording::open::{Opened, opened, outcome, warn_if_cut};
 use crate::cli::RecordingPlay;
 use crate::{Outcome, say};
 use anyhow::{Context as _, Result, ensure};
@@ -17,7 +17,7 @@ const AS_BEFORE: &[u8] =
 
 /// Plays one channel, or all one after the other, until the end or Ctrl-C.
 pub(crate) async fn play(asked: RecordingPlay) -> Result<Outcome> {
-    let replay = opened(&asked.opening, "play").await?;
+    let Opened { replay, wrong } = opened(&asked.opening, "play").await?;
     let channels: Vec<u32> = match asked.channel {
         Some(channel) => {
             let known = replay.channels().contains(&channel);
@@ -41,7 +41,7 @@ pub(crate) async fn play(asked: RecordingPlay) -> Result<Outcome> {
             None => break,
         }
     }
-    Ok(Outcome::Fine)
+    Ok(outcome(&wrong))
 }
 
 async fn play_cast(cast: &[u8], speed: f64, longest: f64) -> Result<()> {
