@@ -144,10 +144,7 @@ impl Ready {
         let front = ssh.map(|(front, listener)| {
             tasks.spawn(listener::run(Arc::clone(&front), listener, stop.clone()));
             let (watched, stop) = (Arc::clone(&front), stop.clone());
-            tasks.spawn(async move {
-                watch::run(watched, stop).await;
-                Ok(())
-            });
+            tasks.spawn(watch::run(watched, stop));
             front
         });
         let ended = all_of(&mut tasks).await;

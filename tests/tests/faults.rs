@@ -92,6 +92,75 @@ fn while_the_database_is_gone_nothing_opens_and_what_runs_ends() {
     let _ = bastion.admin(&["audit", "verify"]).ok();
 }
 
+/// A database that stands still answers nobody and refuses nobody: each question is waited for.
+#[test]
+fn while_the_database_stands_still_every_session_ends_and_none_late() {
+    let database = Postgres::start();
+    let bastion = Bastion::start(
+        Options {
+            database: Some(database.url()),
+            operators: 8,
+            ..Options::logged_in_already()
+        }
+        .with("--session-limit", "30s"),
+    );
+    let started = now();
+    let clients: Vec<_> = bastion
+        .ready
+        .operators
+        .iter()
+        .map(|operator| {
+            let ssh = bastion.ssh(&operator.login).motive(&operator.login);
+            let mut client = ssh.spawn(&["echo running; while sleep 0.2; do echo on; done"]);
+            let mut output = BufReader::new(client.stdout.take().unwrap());
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            assert_eq!(line, "running\n");
+            (client, output, now())
+        })
+        .collect();
+    database.suspend();
+    let still = now();
+    assert!(
+        started.elapsed() < Duration::from_secs(25),
+        "the sessions have not ended by themselves: {:?}",
+        started.elapsed()
+    );
+    let ends: Vec<_> = clients
+        .into_iter()
+        .map(|(client, mut output, opened)| {
+            std::thread::spawn(move || {
+                let mut rest = String::new();
+                output.read_to_string(&mut rest).unwrap();
+                let at = now();
+                (Ran::from(client.wait_with_output().unwrap()), opened, at)
+            })
+        })
+        .collect();
+    let ends: Vec<_> = ends.into_iter().map(|end| end.join().unwrap()).collect();
+    database.resume();
+    for (ran, opened, at) in &ends {
+        assert_eq!(ran.status, Some(255), "{ran:?}");
+        assert!(
+            at.duration_since(*opened) < Duration::from_secs(33),
+            "{:?} after it was opened: {ran:?}",
+            at.duration_since(*opened)
+        );
+        assert!(
+            at.duration_since(still) < Duration::from_secs(10),
+            "in doubt for {:?}: {ran:?}",
+            at.duration_since(still)
+        );
+    }
+    for operator in &bastion.ready.operators {
+        let session = bastion.ended_session(&operator.login);
+        assert!(
+            matches!(session.state, SessionState::Ended { .. }),
+            "{session:?}"
+        );
+    }
+}
+
 #[test]
 fn a_short_stutter_of_the_database_ends_nothing() {
     let mut database = Postgres::start();

@@ -27,7 +27,7 @@ use russh::ChannelMsg;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use store::{Ask, StoreError};
@@ -79,6 +79,8 @@ pub(crate) struct Live {
     /// When the facts were last read and agreed, monotonic microseconds.
     pub(crate) agreed: AtomicI64,
     warned: AtomicI64,
+    /// Whether the watch is ending it already.
+    ending: AtomicBool,
     /// Frames that were entered in the audit log.
     noted: AtomicU64,
 }
@@ -267,6 +269,7 @@ async fn open_with(
                 over: Notify::new(),
                 agreed: AtomicI64::new(clock::monotonic()),
                 warned: AtomicI64::new(i64::MAX),
+                ending: AtomicBool::new(false),
                 noted: AtomicU64::new(0),
             });
             front.live.add(&live);
@@ -298,17 +301,28 @@ impl Live {
         self.upstream.permit().ends_at()
     }
 
-    /// The running heads of the recording's streams, where they have moved since last asked.
-    pub(crate) fn new_heads(&self) -> Option<Vec<Value>> {
+    /// Whether nobody has begun to end it from outside yet; true once.
+    pub(crate) fn is_first_to_end_it(&self) -> bool {
+        !self.ending.swap(true, Ordering::Relaxed)
+    }
+
+    /// The running heads of the recording's streams, where they have moved since they were noted,
+    /// and how many frames that is.
+    pub(crate) fn new_heads(&self) -> Option<(u64, Vec<Value>)> {
         let heads = self.recorder.heads();
         let frames = heads.iter().map(|head| head.frames).sum();
-        if self.noted.swap(frames, Ordering::Relaxed) == frames {
+        if self.noted.load(Ordering::Relaxed) == frames {
             return None;
         }
         let told = heads.iter().map(|head| {
             json!({ "stream": head.stream, "frames": head.frames, "bytes": head.bytes, "sha256": head.sha256 })
         });
-        Some(told.collect())
+        Some((frames, told.collect()))
+    }
+
+    /// So many frames are in the audit log.
+    pub(crate) fn heads_are_noted(&self, frames: u64) {
+        self.noted.store(frames, Ordering::Relaxed);
     }
 
     /// Microseconds since the last byte of either side.
@@ -390,6 +404,7 @@ impl Live {
             // Whoever cut first is saying so; his words come before the end of the connection.
             self.wait_for_channels(LAST_WORDS).await;
             tokio::time::sleep(TIME_TO_SHOW).await;
+            self.over.notify_one();
             return;
         }
         info!(session.id = %self.id, reason = sentence, "session cut");
