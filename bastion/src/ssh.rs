@@ -12,6 +12,7 @@
 //! | `session` | one recorded session: opened by a permit, its channels, its end |
 //! | `upstream` | the connection to the target |
 //! | `relay` | one channel, recorded before it is passed on |
+//! | `traces` | what is to be entered in the audit log, until it is |
 //! | `menu`, `console` | the bastion's own commands |
 //! | `recovery` | what a stopped bastion left open |
 
@@ -27,6 +28,7 @@ pub(crate) mod relay;
 mod requests;
 mod second_factor;
 pub(crate) mod session;
+pub(crate) mod traces;
 mod upstream;
 
 use crate::config::Config;
@@ -40,6 +42,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::Store;
+use traces::Traces;
 
 /// Bytes a sender may be ahead of its reader, per channel and direction (RFC 4254, 5.2).
 const WINDOW: u32 = 2 * 1024 * 1024;
@@ -61,6 +64,7 @@ pub(crate) struct Front {
     pub(crate) live: LiveSessions,
     pub(crate) reuse: Reuse,
     pub(crate) turns: Turns,
+    pub(crate) traces: Traces,
 }
 
 impl Front {
@@ -79,6 +83,7 @@ impl Front {
             live: LiveSessions::default(),
             reuse: Reuse::default(),
             turns: Turns::default(),
+            traces: Traces::default(),
         })
     }
 }

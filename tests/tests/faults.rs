@@ -185,6 +185,68 @@ fn a_short_stutter_of_the_database_ends_nothing() {
 }
 
 #[test]
+fn what_is_refused_while_the_log_cannot_be_written_is_in_it_afterwards() {
+    let bastion = Bastion::start(Options {
+        operators: 4,
+        ..Options::logged_in_already()
+    });
+    let (asking, opening) = (bastion.share("alice"), bastion.share("bob"));
+    let wrong = bastion.ssh("operator3").from("127.0.30.1").code("000000");
+    let lock = WriteLock::hold(&bastion.ready.database, 9);
+
+    let mut subsystem = asking.command(&["-s"]);
+    subsystem.arg("sftp");
+    assert_ne!(run(subsystem, b"", Duration::from_secs(20)).status, Some(0));
+    // Nothing new begins meanwhile.
+    std::thread::sleep(Duration::from_secs(2));
+    let opened = opening.run("echo without a log");
+    opened.refused_with("unavailable");
+    assert_eq!(opened.stdout, "");
+    assert!(opened.stderr.contains("audit log"), "{opened:?}");
+    for login in [bastion.ssh("operator4").run("true"), wrong.run("true")] {
+        assert_eq!(login.status, Some(255), "{login:?}");
+    }
+    let released = lock.released();
+
+    for (name, login) in [("request.refused", "alice"), ("session.refused", "bob")] {
+        let mut entry = None;
+        eventually(name, Duration::from_secs(10), || {
+            let entries = bastion.events(name);
+            entry = entries.into_iter().find(|e| e["who"]["id"] == login);
+            entry.is_some()
+        });
+        let at = access::Time::from_micros(entry.unwrap()["at"].as_i64().unwrap());
+        assert!(at < released, "it keeps its own time");
+    }
+    assert!(bastion.find_session("echo without a log").is_none());
+    eventually("everything goes on", Duration::from_secs(10), || {
+        opening.run("echo with a log").stdout == "with a log\n"
+    });
+    assert_eq!(bastion.ssh("operator4").run("echo in").ok(), "in\n");
+    let _ = bastion.admin(&["audit", "verify"]).ok();
+}
+
+#[test]
+fn what_cannot_be_written_before_a_stop_is_in_the_programs_own_log() {
+    let mut bastion = Bastion::start(Options::logged_in_already());
+    let asking = bastion.share("alice");
+    let lock = WriteLock::hold(&bastion.ready.database, 40);
+    let mut subsystem = asking.command(&["-s"]);
+    subsystem.arg("sftp");
+    assert_ne!(run(subsystem, b"", Duration::from_secs(20)).status, Some(0));
+    bastion.stop_within(Duration::from_secs(40));
+    let log = bastion.log();
+    let lost = log
+        .lines()
+        .find(|line| line.contains("an event is not in the audit log"))
+        .unwrap_or_else(|| panic!("{log}"));
+    assert!(lost.contains("ERROR"), "{lost}");
+    assert!(lost.contains("request.refused"), "{lost}");
+    assert!(lost.contains("alice"), "{lost}");
+    drop(lock);
+}
+
+#[test]
 fn no_window_opens_again_when_the_clock_goes_back() {
     let mut clock = Clock::new();
     let bastion = Bastion::start(
@@ -254,6 +316,48 @@ fn a_session_that_starts_in_the_future_is_cut() {
         .admin(&["recording", "verify", session.id.as_str()])
         .ok();
     let _ = bastion.admin(&["audit", "verify"]).ok();
+}
+
+/// The embedded database, locked against every other writer for a while.
+struct WriteLock {
+    holder: std::process::Child,
+}
+
+impl WriteLock {
+    fn hold(database: &str, seconds: u32) -> Self {
+        let script = "\
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
+db.execute('BEGIN IMMEDIATE')
+print('locked', flush=True)
+time.sleep(float(sys.argv[2]))
+db.execute('ROLLBACK')";
+        let mut holder = std::process::Command::new("python3")
+            .args(["-c", script, database.trim_start_matches("sqlite://")])
+            .arg(seconds.to_string())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "locked\n");
+        Self { holder }
+    }
+
+    /// Waits for its end, and says when that was.
+    fn released(mut self) -> access::Time {
+        assert!(self.holder.wait().unwrap().success());
+        e2e::time()
+    }
+}
+
+impl Drop for WriteLock {
+    fn drop(&mut self) {
+        self.holder.kill().ok();
+        self.holder.wait().ok();
+    }
 }
 
 /// A clock that only the bastion sees.

@@ -8,6 +8,7 @@
 use super::handler::{OperatorChannel, OperatorHandle};
 use super::login::Destination;
 use super::relay::{Activity, End, Order, Plain, RelayEnd, Tap, relay};
+use super::traces::{self, Trace};
 use super::upstream::{self, Upstream, UpstreamError};
 use super::{Front, requests};
 use crate::{clock, secrets};
@@ -32,14 +33,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use store::{Ask, StoreError};
 use tokio::sync::{Notify, mpsc, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How long running channels have to end before the connections are taken away.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Between the last words on the channels and the end of the connection.
 const TIME_TO_SHOW: Duration = Duration::from_millis(500);
-/// How often the end of a session is written again while the store does not answer.
-const KEEP_TRYING: u32 = 60;
+/// How long the end of a session is written again while the store does not answer, and how long
+/// the store has each time.
+const KEEP_TRYING: i64 = 60_000_000;
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A person whose key and second factor were proven on this connection.
 #[derive(Clone, Debug)]
@@ -155,6 +158,11 @@ pub(crate) async fn open(
     operation: Operation,
     motive: &str,
 ) -> Result<Arc<Live>, NotOpened> {
+    if front.traces.is_stuck(clock::monotonic()) {
+        let stuck = NotOpened::Unavailable(traces::STUCK);
+        trace_refusal(front, proven, destination, &stuck).await;
+        return Err(stuck);
+    }
     let now = clock::now();
     let permit = match permit_for(front, proven, destination, operation, means(front), now).await {
         Ok(permit) => permit,
@@ -728,12 +736,9 @@ impl Live {
     }
 }
 
-/// Appends to the audit log; what cannot be appended is said to the administrator.
+/// Enters it in the audit log; while that cannot be written it waits there for its turn.
 pub(crate) async fn append(front: &Front, event: Event) {
-    let name = event.name.clone();
-    if let Err(error) = front.store.append(event).await {
-        warn!(event = name, %error, "an event could not be written to the audit log");
-    }
+    front.traces.enter(Trace::Entry(event)).await;
 }
 
 /// Tells the operator why, on the channel that asked, and closes it.
@@ -817,7 +822,8 @@ async fn begin_recording(front: &Front, session: &Session, now: Time) -> Result<
 }
 
 /// Seals the recording and writes the session's end. While the store does not answer it is tried
-/// again for a minute; after that the next start does it.
+/// again for a minute; after that, and where the recording cannot be sealed, it is left to
+/// `recovery`.
 async fn end_row(
     front: &Front,
     recorder: &Recorder,
@@ -834,7 +840,7 @@ async fn end_row(
         let error = manifest
             .err()
             .map_or_else(|| "no digest".to_owned(), |error| error.to_string());
-        warn!(session.id = %session.id, error, "a recording could not be sealed; the next start closes it");
+        warn!(session.id = %session.id, error, "a recording could not be sealed yet");
         let event = Event::new(
             "recording.failed",
             Who::Bastion,
@@ -848,18 +854,23 @@ async fn end_row(
         append(front, event).await;
         return;
     };
-    for _ in 0..KEEP_TRYING {
+    let began = clock::monotonic();
+    while clock::monotonic() - began < KEEP_TRYING {
         let Ok(ended) = session.clone().end(reason, &digest, by.clone(), now) else {
             return;
         };
-        match front.store.save(ended).await {
-            Ok(_) | Err(StoreError::Stale { .. }) => return,
-            Err(error) => {
+        match tokio::time::timeout(STORE_PATIENCE, front.store.save(ended)).await {
+            Ok(Ok(_) | Err(StoreError::Stale { .. })) => return,
+            Ok(Err(error)) => {
                 warn!(session.id = %session.id, %error, "a session's end could not be written yet");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            Err(_) => {
+                warn!(session.id = %session.id, "a session's end was not written in time");
+            }
         }
     }
+    error!(session.id = %session.id, reason, by = %by, "a session's end is not written; it will be closed as interrupted");
 }
 
 fn digest_of(manifest: Option<&Manifest>) -> Option<String> {
