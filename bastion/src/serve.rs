@@ -6,7 +6,7 @@
 use crate::cli::{self, Serve};
 use crate::config::Config;
 use crate::secrets::{self, SshKeys, WebKeys};
-use crate::ssh::{Front, listener, recovery};
+use crate::ssh::{Front, listener, recovery, traces};
 use crate::{Outcome, admin, checkpoints, clock, say, watch};
 use access::{Event, Who};
 use anyhow::{Context as _, Result};
@@ -15,12 +15,16 @@ use axum::Router;
 use recordings::Storage;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tracing::info;
+
+/// How long a stop waits for what is still to be entered in the audit log.
+const LAST_ENTRIES: Duration = Duration::from_secs(15);
 
 /// Runs the command until SIGTERM or SIGINT.
 pub(crate) async fn run(asked: Serve) -> Result<Outcome> {
@@ -142,13 +146,15 @@ impl Ready {
         let front = ssh.map(|(front, listener)| {
             tasks.spawn(listener::run(Arc::clone(&front), listener, stop.clone()));
             let (watched, stop) = (Arc::clone(&front), stop.clone());
-            tasks.spawn(async move {
-                watch::run(watched, stop).await;
-                Ok(())
-            });
+            tasks.spawn(watch::run(watched, stop));
+            // Lives on while the others end: each may have something left to enter.
+            tokio::spawn(traces::write(Arc::clone(&front)));
             front
         });
         let ended = all_of(&mut tasks).await;
+        if let Some(front) = &front {
+            front.traces.drain(LAST_ENTRIES).await;
+        }
         store.append(said("service.stopped")).await?;
         if let Some(front) = front {
             watch::checkpoint(&front).await;

@@ -12,6 +12,7 @@
 //! | `session` | one recorded session: opened by a permit, its channels, its end |
 //! | `upstream` | the connection to the target |
 //! | `relay` | one channel, recorded before it is passed on |
+//! | `traces` | what is to be entered in the audit log, until it is |
 //! | `menu`, `console` | the bastion's own commands |
 //! | `recovery` | what a stopped bastion left open |
 
@@ -28,6 +29,7 @@ pub(crate) mod relay;
 mod requests;
 mod second_factor;
 pub(crate) mod session;
+pub(crate) mod traces;
 mod upstream;
 
 use crate::config::Config;
@@ -42,6 +44,7 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::Store;
+use traces::Traces;
 
 /// Bytes a sender may be ahead of its reader, per channel and direction (RFC 4254, 5.2).
 const WINDOW: u32 = 2 * 1024 * 1024;
@@ -65,6 +68,7 @@ pub(crate) struct Front {
     pub(crate) turns: Turns,
     /// Whether the audit log is still the one that was signed; no session is opened on another.
     pub(crate) log_continues: AtomicBool,
+    pub(crate) traces: Traces,
 }
 
 impl Front {
@@ -84,6 +88,7 @@ impl Front {
             reuse: Reuse::default(),
             turns: Turns::default(),
             log_continues: AtomicBool::new(true),
+            traces: Traces::default(),
         })
     }
 }

@@ -395,8 +395,13 @@ impl Bastion {
 
     /// SIGTERM, and waits for the clean end.
     pub fn stop(&mut self) {
+        self.stop_within(Duration::from_secs(20));
+    }
+
+    /// The same, where it may take longer.
+    pub fn stop_within(&mut self, at_most: Duration) {
         signal(self.child.id(), "TERM");
-        eventually("the bastion stops", Duration::from_secs(20), || {
+        eventually("the bastion stops", at_most, || {
             self.child.try_wait().unwrap().is_some()
         });
     }

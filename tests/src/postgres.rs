@@ -85,12 +85,39 @@ impl Postgres {
         });
     }
 
+    /// Stops it where it stands (SIGSTOP): connections stay open and nothing answers any more.
+    pub fn suspend(&self) {
+        for process in self.processes() {
+            signal(process, "STOP");
+        }
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        for process in self.processes() {
+            signal(process, "CONT");
+        }
+    }
+
     /// At once, without waiting for its clients.
     pub fn stop(&mut self) {
+        // What stands still takes no notice.
+        self.resume();
         if let Some(mut child) = self.child.take() {
             signal(child.id(), "QUIT");
             child.wait().unwrap();
         }
+    }
+
+    /// The first process, which starts the others, and then those.
+    fn processes(&self) -> Vec<u32> {
+        let Some(first) = self.child.as_ref().map(Child::id) else {
+            return Vec::new();
+        };
+        let others = fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
+        let others = others.unwrap_or_default();
+        let others = others.split_whitespace().map(|id| id.parse().unwrap());
+        std::iter::once(first).chain(others).collect()
     }
 
     fn program(name: &str) -> PathBuf {

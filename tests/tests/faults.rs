@@ -92,6 +92,75 @@ fn while_the_database_is_gone_nothing_opens_and_what_runs_ends() {
     let _ = bastion.admin(&["audit", "verify"]).ok();
 }
 
+/// A database that stands still answers nobody and refuses nobody: each question is waited for.
+#[test]
+fn while_the_database_stands_still_every_session_ends_and_none_late() {
+    let database = Postgres::start();
+    let bastion = Bastion::start(
+        Options {
+            database: Some(database.url()),
+            operators: 8,
+            ..Options::logged_in_already()
+        }
+        .with("--session-limit", "30s"),
+    );
+    let started = now();
+    let clients: Vec<_> = bastion
+        .ready
+        .operators
+        .iter()
+        .map(|operator| {
+            let ssh = bastion.ssh(&operator.login).motive(&operator.login);
+            let mut client = ssh.spawn(&["echo running; while sleep 0.2; do echo on; done"]);
+            let mut output = BufReader::new(client.stdout.take().unwrap());
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            assert_eq!(line, "running\n");
+            (client, output, now())
+        })
+        .collect();
+    database.suspend();
+    let still = now();
+    assert!(
+        started.elapsed() < Duration::from_secs(25),
+        "the sessions have not ended by themselves: {:?}",
+        started.elapsed()
+    );
+    let ends: Vec<_> = clients
+        .into_iter()
+        .map(|(client, mut output, opened)| {
+            std::thread::spawn(move || {
+                let mut rest = String::new();
+                output.read_to_string(&mut rest).unwrap();
+                let at = now();
+                (Ran::from(client.wait_with_output().unwrap()), opened, at)
+            })
+        })
+        .collect();
+    let ends: Vec<_> = ends.into_iter().map(|end| end.join().unwrap()).collect();
+    database.resume();
+    for (ran, opened, at) in &ends {
+        assert_eq!(ran.status, Some(255), "{ran:?}");
+        assert!(
+            at.duration_since(*opened) < Duration::from_secs(33),
+            "{:?} after it was opened: {ran:?}",
+            at.duration_since(*opened)
+        );
+        assert!(
+            at.duration_since(still) < Duration::from_secs(10),
+            "in doubt for {:?}: {ran:?}",
+            at.duration_since(still)
+        );
+    }
+    for operator in &bastion.ready.operators {
+        let session = bastion.ended_session(&operator.login);
+        assert!(
+            matches!(session.state, SessionState::Ended { .. }),
+            "{session:?}"
+        );
+    }
+}
+
 #[test]
 fn a_short_stutter_of_the_database_ends_nothing() {
     let mut database = Postgres::start();
@@ -113,6 +182,68 @@ fn a_short_stutter_of_the_database_ends_nothing() {
     let ended = Ran::from(client.wait_with_output().unwrap());
     assert_eq!(ended.status, Some(5), "{ended:?}");
     assert_eq!(rest, "on\n".repeat(40));
+}
+
+#[test]
+fn what_is_refused_while_the_log_cannot_be_written_is_in_it_afterwards() {
+    let bastion = Bastion::start(Options {
+        operators: 4,
+        ..Options::logged_in_already()
+    });
+    let (asking, opening) = (bastion.share("alice"), bastion.share("bob"));
+    let wrong = bastion.ssh("operator3").from("127.0.30.1").code("000000");
+    let lock = WriteLock::hold(&bastion.ready.database, 9);
+
+    let mut subsystem = asking.command(&["-s"]);
+    subsystem.arg("sftp");
+    assert_ne!(run(subsystem, b"", Duration::from_secs(20)).status, Some(0));
+    // Nothing new begins meanwhile.
+    std::thread::sleep(Duration::from_secs(2));
+    let opened = opening.run("echo without a log");
+    opened.refused_with("unavailable");
+    assert_eq!(opened.stdout, "");
+    assert!(opened.stderr.contains("audit log"), "{opened:?}");
+    for login in [bastion.ssh("operator4").run("true"), wrong.run("true")] {
+        assert_eq!(login.status, Some(255), "{login:?}");
+    }
+    let released = lock.released();
+
+    for (name, login) in [("request.refused", "alice"), ("session.refused", "bob")] {
+        let mut entry = None;
+        eventually(name, Duration::from_secs(10), || {
+            let entries = bastion.events(name);
+            entry = entries.into_iter().find(|e| e["who"]["id"] == login);
+            entry.is_some()
+        });
+        let at = access::Time::from_micros(entry.unwrap()["at"].as_i64().unwrap());
+        assert!(at < released, "it keeps its own time");
+    }
+    assert!(bastion.find_session("echo without a log").is_none());
+    eventually("everything goes on", Duration::from_secs(10), || {
+        opening.run("echo with a log").stdout == "with a log\n"
+    });
+    assert_eq!(bastion.ssh("operator4").run("echo in").ok(), "in\n");
+    let _ = bastion.admin(&["audit", "verify"]).ok();
+}
+
+#[test]
+fn what_cannot_be_written_before_a_stop_is_in_the_programs_own_log() {
+    let mut bastion = Bastion::start(Options::logged_in_already());
+    let asking = bastion.share("alice");
+    let lock = WriteLock::hold(&bastion.ready.database, 40);
+    let mut subsystem = asking.command(&["-s"]);
+    subsystem.arg("sftp");
+    assert_ne!(run(subsystem, b"", Duration::from_secs(20)).status, Some(0));
+    bastion.stop_within(Duration::from_secs(40));
+    let log = bastion.log();
+    let lost = log
+        .lines()
+        .find(|line| line.contains("an event is not in the audit log"))
+        .unwrap_or_else(|| panic!("{log}"));
+    assert!(lost.contains("ERROR"), "{lost}");
+    assert!(lost.contains("request.refused"), "{lost}");
+    assert!(lost.contains("alice"), "{lost}");
+    drop(lock);
 }
 
 #[test]
@@ -185,6 +316,48 @@ fn a_session_that_starts_in_the_future_is_cut() {
         .admin(&["recording", "verify", session.id.as_str()])
         .ok();
     let _ = bastion.admin(&["audit", "verify"]).ok();
+}
+
+/// The embedded database, locked against every other writer for a while.
+struct WriteLock {
+    holder: std::process::Child,
+}
+
+impl WriteLock {
+    fn hold(database: &str, seconds: u32) -> Self {
+        let script = "\
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
+db.execute('BEGIN IMMEDIATE')
+print('locked', flush=True)
+time.sleep(float(sys.argv[2]))
+db.execute('ROLLBACK')";
+        let mut holder = std::process::Command::new("python3")
+            .args(["-c", script, database.trim_start_matches("sqlite://")])
+            .arg(seconds.to_string())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "locked\n");
+        Self { holder }
+    }
+
+    /// Waits for its end, and says when that was.
+    fn released(mut self) -> access::Time {
+        assert!(self.holder.wait().unwrap().success());
+        e2e::time()
+    }
+}
+
+impl Drop for WriteLock {
+    fn drop(&mut self) {
+        self.holder.kill().ok();
+        self.holder.wait().ok();
+    }
 }
 
 /// A clock that only the bastion sees.

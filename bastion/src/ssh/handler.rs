@@ -121,6 +121,10 @@ impl Handler {
 
     /// Lets the person in. Nobody is in before the audit log says so.
     async fn let_in(&mut self, login: Login, fingerprint: &str, proven: Proven) -> Auth {
+        if self.front().traces.is_stuck(clock::monotonic()) {
+            warn!("a login was refused: the audit log cannot be written");
+            return Auth::reject();
+        }
         let event = Event::new(
             "login.succeeded",
             Who::Operator(proven.operator.clone()),
@@ -148,6 +152,10 @@ impl Handler {
         let login = Login::parse(user).ok()?;
         login::is_strong(key.public_key, key.algorithm).ok()?;
         let source = self.connection.source;
+        if self.front().traces.is_stuck(clock::monotonic()) {
+            warn!("a login was refused: the audit log cannot be written");
+            return None;
+        }
         let operator = match self.front().store.operator(&login.operator).await {
             Ok(operator) => operator?,
             Err(error) => {

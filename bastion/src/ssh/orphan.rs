@@ -2,7 +2,6 @@
 //! killed in between. The log says so, with the manifest's digest, so that nobody has to wonder
 //! whether its session was taken away.
 
-use super::session::KEEP_TRYING;
 use crate::clock;
 use access::{CustomerId, Event, InterventionId, SessionId, Who};
 use anyhow::{Context as _, Result};
@@ -11,6 +10,8 @@ use std::time::Duration;
 use store::{EntryFilter, Store};
 use tracing::{info, warn};
 
+/// How often it is tried again, a second apart.
+const KEEP_TRYING: u32 = 60;
 /// How such a recording ends.
 pub(crate) const NOT_OPENED: &str = "the session was not opened";
 /// The entry that names it.

@@ -7,8 +7,8 @@
 use crate::clock;
 use crate::secrets;
 use crate::ssh::Front;
+use crate::ssh::traces::Trace;
 use access::confirmation::{Confirmation, ConfirmationState};
-use access::lockout::AfterFailure;
 use access::second_factor::{Factor, Holder, Proof, SecondFactor};
 use access::{Event, OperatorId, Who, totp};
 use std::net::IpAddr;
@@ -247,17 +247,7 @@ impl Challenge {
             .with("reason", reason)
             .with("source", self.source)
             .with("counted", &key);
-            match front.store.count_failure(&key, event, now).await {
-                Ok(AfterFailure::LockedAndAlert(until)) => {
-                    let alert = Event::new("alert.lockouts", Who::Bastion, key.clone(), now)
-                        .with("locked_until", until.rfc3339());
-                    if let Err(error) = front.store.append(alert).await {
-                        warn!(%error, "an alert could not be written");
-                    }
-                }
-                Ok(AfterFailure::Open | AfterFailure::Locked(_)) => {}
-                Err(error) => warn!(%error, "a failure could not be counted"),
-            }
+            front.traces.enter(Trace::Failure { key, event }).await;
         }
     }
 
@@ -273,8 +263,12 @@ enum Checked {
     Unavailable,
 }
 
-/// Whether the operator or the source address is locked now. A store that does not answer locks.
+/// Whether the operator or the source address is locked now. A store that does not answer locks,
+/// and failures that wait to be counted do.
 pub(crate) async fn is_locked(front: &Front, operator: &OperatorId, source: IpAddr) -> bool {
+    if front.traces.is_stuck(clock::monotonic()) {
+        return true;
+    }
     for key in lockout_keys(operator, source) {
         match front.store.lockout(&key).await {
             Ok(lockout) if lockout.locked_at(clock::now()).is_none() => {}

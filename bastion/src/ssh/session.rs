@@ -9,6 +9,7 @@ use super::handler::{OperatorChannel, OperatorHandle};
 use super::login::Destination;
 use super::orphan::{self, NOT_OPENED};
 use super::relay::{Activity, End, Order, Plain, RelayEnd, Tap, relay};
+use super::traces::{self, Trace};
 use super::upstream::{self, Upstream, UpstreamError};
 use super::{Front, requests};
 use crate::{clock, secrets};
@@ -28,12 +29,12 @@ use russh::ChannelMsg;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use store::{Ask, StoreError};
 use tokio::sync::{Notify, mpsc, watch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How long running channels have to end before the connections are taken away.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -41,8 +42,10 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 const TIME_TO_SHOW: Duration = Duration::from_millis(500);
 /// How long a target has to answer a request.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// How often the end of a session is written again while the store does not answer.
-pub(super) const KEEP_TRYING: u32 = 60;
+/// How long the end of a session is written again while the store does not answer, and how long
+/// the store has each time.
+const KEEP_TRYING: i64 = 60_000_000;
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A person whose key and second factor were proven on this connection.
 #[derive(Clone, Debug)]
@@ -82,6 +85,8 @@ pub(crate) struct Live {
     /// When the facts were last read and agreed, monotonic microseconds.
     pub(crate) agreed: AtomicI64,
     warned: AtomicI64,
+    /// Whether the watch is ending it already.
+    ending: AtomicBool,
     /// Frames that were entered in the audit log.
     noted: AtomicU64,
 }
@@ -163,6 +168,11 @@ pub(crate) async fn open(
     operation: Operation,
     motive: &str,
 ) -> Result<Arc<Live>, NotOpened> {
+    if front.traces.is_stuck(clock::monotonic()) {
+        let stuck = NotOpened::Unavailable(traces::STUCK);
+        trace_refusal(front, proven, destination, &stuck).await;
+        return Err(stuck);
+    }
     let now = clock::now();
     let permit = match permit_for(front, proven, destination, operation, means(front), now).await {
         Ok(permit) => permit,
@@ -275,6 +285,7 @@ async fn open_with(
                 over: Notify::new(),
                 agreed: AtomicI64::new(clock::monotonic()),
                 warned: AtomicI64::new(i64::MAX),
+                ending: AtomicBool::new(false),
                 noted: AtomicU64::new(0),
             });
             front.live.add(&live);
@@ -315,17 +326,28 @@ impl Live {
         self.upstream.permit().ends_at()
     }
 
-    /// The running heads of the recording's streams, where they have moved since last asked.
-    pub(crate) fn new_heads(&self) -> Option<Vec<Value>> {
+    /// Whether nobody has begun to end it from outside yet; true once.
+    pub(crate) fn is_first_to_end_it(&self) -> bool {
+        !self.ending.swap(true, Ordering::Relaxed)
+    }
+
+    /// The running heads of the recording's streams, where they have moved since they were noted,
+    /// and how many frames that is.
+    pub(crate) fn new_heads(&self) -> Option<(u64, Vec<Value>)> {
         let heads = self.recorder.heads();
         let frames = heads.iter().map(|head| head.frames).sum();
-        if self.noted.swap(frames, Ordering::Relaxed) == frames {
+        if self.noted.load(Ordering::Relaxed) == frames {
             return None;
         }
         let told = heads.iter().map(|head| {
             json!({ "stream": head.stream, "frames": head.frames, "bytes": head.bytes, "sha256": head.sha256 })
         });
-        Some(told.collect())
+        Some((frames, told.collect()))
+    }
+
+    /// So many frames are in the audit log.
+    pub(crate) fn heads_are_noted(&self, frames: u64) {
+        self.noted.store(frames, Ordering::Relaxed);
     }
 
     /// Microseconds since the last byte of either side.
@@ -726,12 +748,9 @@ impl Live {
     }
 }
 
-/// Appends to the audit log; what cannot be appended is said to the administrator.
+/// Enters it in the audit log; while that cannot be written it waits there for its turn.
 pub(crate) async fn append(front: &Front, event: Event) {
-    let name = event.name.clone();
-    if let Err(error) = front.store.append(event).await {
-        warn!(event = name, %error, "an event could not be written to the audit log");
-    }
+    front.traces.enter(Trace::Entry(event)).await;
 }
 
 /// Tells the operator why, on the channel that asked, and closes it.
@@ -815,7 +834,8 @@ async fn begin_recording(front: &Front, session: &Session, now: Time) -> Result<
 }
 
 /// Seals the recording and writes the session's end. While the store does not answer it is tried
-/// again for a minute; after that the next start does it.
+/// again for a minute; after that, and where the recording cannot be sealed, it is left to
+/// `recovery`.
 async fn end_row(
     front: &Front,
     recorder: &Recorder,
@@ -832,7 +852,7 @@ async fn end_row(
         let error = manifest
             .err()
             .map_or_else(|| "no digest".to_owned(), |error| error.to_string());
-        warn!(session.id = %session.id, error, "a recording could not be sealed; the next start closes it");
+        warn!(session.id = %session.id, error, "a recording could not be sealed yet");
         let event = Event::new(
             "recording.failed",
             Who::Bastion,
@@ -846,18 +866,23 @@ async fn end_row(
         append(front, event).await;
         return;
     };
-    for _ in 0..KEEP_TRYING {
+    let began = clock::monotonic();
+    while clock::monotonic() - began < KEEP_TRYING {
         let Ok(ended) = session.clone().end(reason, &digest, by.clone(), now) else {
             return;
         };
-        match front.store.save(ended).await {
-            Ok(_) | Err(StoreError::Stale { .. }) => return,
-            Err(error) => {
+        match tokio::time::timeout(STORE_PATIENCE, front.store.save(ended)).await {
+            Ok(Ok(_) | Err(StoreError::Stale { .. })) => return,
+            Ok(Err(error)) => {
                 warn!(session.id = %session.id, %error, "a session's end could not be written yet");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            Err(_) => {
+                warn!(session.id = %session.id, "a session's end was not written in time");
+            }
         }
     }
+    error!(session.id = %session.id, reason, by = %by, "a session's end is not written; it will be closed as interrupted");
 }
 
 fn digest_of(manifest: Option<&Manifest>) -> Option<String> {
