@@ -138,6 +138,10 @@ impl Ready {
             )
         };
         store.append(said("service.started")).await?;
+        if let Some((front, _)) = &ssh {
+            // From the first moment on there is something to verify.
+            watch::checkpoint(front).await;
+        }
         info!(side = side.code(), "serving");
         let mut tasks = JoinSet::new();
         for (router, listener) in web.into_iter().flatten() {

@@ -39,7 +39,7 @@ pub(crate) struct Rows {
 }
 
 struct Version {
-    version: i64,
+    number: i64,
     at: i64,
     sha256: [u8; 32],
     /// Whether the history has it.
@@ -89,7 +89,7 @@ impl Rows {
         };
         let of_table = self.named.entry(named.table).or_default();
         of_table.entry(named.id).or_default().push(Version {
-            version: named.version,
+            number: named.version,
             at,
             sha256,
             kept: false,
@@ -142,9 +142,9 @@ impl Rows {
         let digest = sha256(body.as_bytes());
         let versions = self.named.get(T::TABLE).and_then(|ids| ids.get(&id));
         let versions = versions.map_or(&[][..], Vec::as_slice);
-        let newest = versions.iter().map(|named| named.version).max();
-        let own = versions.iter().find(|named| named.version == version);
-        let first = versions.iter().find(|named| named.version == 1);
+        let newest = versions.iter().map(|named| named.number).max();
+        let own = versions.iter().find(|named| named.number == version);
+        let first = versions.iter().find(|named| named.number == 1);
         let problem = match (own, newest) {
             (Some(_), Some(newest)) if newest > version => wrong(&format!(
                 "is put back to version {version}: the log names version {newest}"
@@ -204,7 +204,7 @@ impl Rows {
         for (table, ids) in &self.named {
             for (id, versions) in ids {
                 missing.extend(versions.iter().filter(|named| !named.kept).map(|named| {
-                    let version = named.version;
+                    let version = named.number;
                     format!("version {version} of `{id}` in `{table}` is gone from the history")
                 }));
             }
@@ -224,8 +224,8 @@ impl Rows {
             .get_mut(&table)
             .and_then(|ids| ids.get_mut(&id))
             .map_or(&mut [][..], Vec::as_mut_slice);
-        let newest = versions.iter().map(|named| named.version).max();
-        match versions.iter_mut().find(|named| named.version == version) {
+        let newest = versions.iter().map(|named| named.number).max();
+        match versions.iter_mut().find(|named| named.number == version) {
             Some(named) => {
                 named.kept = true;
                 if named.sha256 != digest || named.at != at {

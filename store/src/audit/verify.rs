@@ -104,7 +104,7 @@ pub async fn verify(store: &Store, verifier: &AuditVerifier) -> Result<VerifyRep
 pub async fn verify_with(
     store: &Store,
     verifier: &AuditVerifier,
-    notes: &Notes,
+    elsewhere: &Notes,
 ) -> Result<VerifyReport, StoreError> {
     // Read first: whatever is appended meanwhile comes after both.
     let newest = store
@@ -113,7 +113,7 @@ pub async fn verify_with(
         .pop()
         .map_or(0, |newest| newest.size);
     let head = store.head().await?;
-    let mut check = Check::new(verifier, notes, Rows::of(store));
+    let mut check = Check::new(verifier, elsewhere, Rows::of(store));
     let mut after = 0;
     while after < head {
         let last = (after + PAGE).min(head);
@@ -129,7 +129,7 @@ pub async fn verify_with(
             "the newest checkpoint covers `{newest}` entries, but the log ends with entry `{head}`: its tail was cut"
         ));
     }
-    check.report.problems.extend(notes.beyond(head));
+    check.report.problems.extend(elsewhere.beyond(head));
     no_strays(store, &mut check.report).await?;
     let mut report = check.report;
     let (rows, problems) = check.rows.held(head).await?;

@@ -361,7 +361,8 @@ on_both! {
     async fn notes_kept_elsewhere_show_a_tail_that_was_cut_with_its_checkpoints(world: World) {
         let signer = signed_log(&world).await;
         let newest_first = world.store.checkpoints(10).await.unwrap();
-        let text: String = newest_first.iter().rev().map(|c| format!("{}\n", c.note)).collect();
+        let notes: Vec<&str> = newest_first.iter().rev().map(|c| c.note.as_str()).collect();
+        let text = format!("{}\n", notes.join("\n"));
         let notes = Notes::read(&text, &signer.verifier());
         assert_eq!(notes.newest(), Some((newest_first[0].size, newest_first[0].root)));
         let whole = verify_with(&world.store, &signer.verifier(), &notes).await.unwrap();

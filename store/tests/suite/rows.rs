@@ -97,7 +97,6 @@ on_both! {
         let approved = world.approved("alice", "chu").await;
         let contact = world.contact("chu").await;
         let stated = |nonce: &str| Statement::compose(&approved, &Decision::Approve, &contact.id, nonce);
-        type Forge<'a> = Box<dyn Fn(&mut Intervention) + Send + 'a>;
         let rows: [(&str, Forge<'_>, &str); 5] = [
             ("a made-up statement",
                 Box::new(|i| i.approvals[0].statement = Statement::from_text("I approve".into())),
@@ -169,6 +168,8 @@ const TABLES: [&str; 5] = [
     "history",
 ];
 
+type Forge<'a> = Box<dyn Fn(&mut Intervention) + Send + 'a>;
+
 /// Two rights, an approved intervention and a session of alice's; the ids of hers.
 async fn lived_in(world: &World) -> (String, String, String) {
     let grant = world.grant("alice", "chu", 1).await;
@@ -193,15 +194,9 @@ async fn put_back(around: &mut Around) {
         .run("DELETE FROM sessions; DELETE FROM history; DELETE FROM customers WHERE id = 'zoo'")
         .await
         .unwrap();
-    let (columns, values) = match around {
-        Around::Sqlite(_) => ("", "*"),
-        Around::Postgres(_) => ("", "*"),
-    };
     for table in ["sessions", "history"] {
         around
-            .run(&format!(
-                "INSERT INTO {table} {columns} SELECT {values} FROM saved_{table}"
-            ))
+            .run(&format!("INSERT INTO {table} SELECT * FROM saved_{table}"))
             .await
             .unwrap();
     }

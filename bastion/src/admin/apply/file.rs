@@ -114,12 +114,11 @@ pub(super) enum WantedState {
 
 /// A time as TOML writes it, with its offset, bare or quoted.
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
-    let text = match toml::Value::deserialize(from)? {
-        toml::Value::Datetime(time) => time.to_string(),
-        toml::Value::String(text) => text,
-        // Said as it was written: the sentence says what a time looks like.
-        other => other.to_string(),
-    };
+    let written = toml::Value::deserialize(from)?;
+    // Whatever it is, it is said as it was written: the sentence says what a time looks like.
+    let text = written
+        .as_str()
+        .map_or_else(|| written.to_string(), str::to_owned);
     Time::parse(&text).map_err(de::Error::custom)
 }
 
