@@ -310,17 +310,16 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
         return;
     };
     let joined = open.iter().find(|live| live.goes_to(&destination));
-    let opened = match joined {
-        Some(live) => Ok(Arc::clone(live)),
-        None => {
-            let (operation, motive) = (start.run.operation(), motive(&start));
-            let opened = session::open(front, proven, &destination, operation, &motive).await;
-            if let Ok(live) = &opened {
-                open.push(Arc::clone(live));
-                connection.watch_over(live);
-            }
-            opened
+    let opened = if let Some(live) = joined {
+        Ok(Arc::clone(live))
+    } else {
+        let (operation, motive) = (start.run.operation(), motive(&start));
+        let opened = session::open(front, proven, &destination, operation, &motive).await;
+        if let Ok(live) = &opened {
+            open.push(Arc::clone(live));
+            connection.watch_over(live);
         }
+        opened
     };
     drop(sessions);
     match opened {

@@ -260,7 +260,6 @@ fn a_lost_passkey_is_taken_out_of_use_with_a_reason_and_its_holder_signed_out() 
         let words = ["factor", "revoke", login, LOST, "--state", "state"];
         host.run(&[&words[..], &["--reason", reason]].concat())
     };
-    let entries = host.entries();
     for (login, reason, said) in [
         ("dsi.chu-exemple", " ", "`reason` is missing"),
         ("bruno", "not his", "has no factor"),
@@ -271,7 +270,8 @@ fn a_lost_passkey_is_taken_out_of_use_with_a_reason_and_its_holder_signed_out() 
         let error = text(&refused.stderr);
         assert!(error.contains(said), "{error}");
     }
-    assert_eq!(host.entries(), entries, "nothing happened");
+    let revoked = |name: &String| name == "second_factor.revoked";
+    assert!(!host.event_names().iter().any(revoked), "nothing happened");
 
     let done = revoke("contact:dsi.chu-exemple", "left in a train");
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
