@@ -9,7 +9,7 @@ use access::{Event, Who};
 use anyhow::{Context as _, Result};
 use russh::server::{Config, Handle, RunningSession, run_stream};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,6 +21,8 @@ use tracing::{debug, warn};
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Refusals that one connection can have traced; then it is ended.
 const MOST_REFUSALS: u32 = 200;
+/// How often it is looked whether nothing happens any more.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a connection's callbacks, its channels and whoever ends it share.
 pub(crate) struct Connection {
@@ -38,6 +40,8 @@ pub(crate) struct Connection {
     /// The bastion is asked to stop.
     pub(crate) stop: watch::Receiver<bool>,
     refusals: AtomicU32,
+    /// When anything was asked for or typed last, monotonic microseconds.
+    active: AtomicI64,
 }
 
 /// The session of a connection. A channel that asks for one after the connection is gone opens
@@ -60,6 +64,7 @@ impl Connection {
             end: Notify::new(),
             stop,
             refusals: AtomicU32::new(0),
+            active: AtomicI64::new(clock::monotonic()),
         })
     }
 
@@ -78,6 +83,26 @@ impl Connection {
             Slot::Live(live) => Some(Arc::clone(live)),
             Slot::Empty | Slot::Gone => None,
         }
+    }
+
+    /// Something was asked for or typed.
+    pub(crate) fn touch(&self) {
+        self.active.store(clock::monotonic(), Ordering::Relaxed);
+    }
+
+    /// Whether somebody is in, has nothing open and has done nothing for longer than one may. A
+    /// session's own silence is the watch's to judge.
+    fn is_idle(&self) -> bool {
+        let (Ok(live), Ok(mut jumps)) = (self.live.try_lock(), self.jumps.try_lock()) else {
+            return false;
+        };
+        while jumps.try_join_next().is_some() {}
+        let limit = i64::try_from(self.front.config.ssh.idle_limit_s).unwrap_or(i64::MAX);
+        let silent = clock::monotonic() - self.active.load(Ordering::Relaxed);
+        self.proven.get().is_some()
+            && matches!(*live, Slot::Empty)
+            && jumps.is_empty()
+            && silent >= limit.saturating_mul(1_000_000)
     }
 
     async fn wait_for_jumps(&self) {
@@ -174,6 +199,7 @@ where
     let mut stop = connection.stop.clone();
     let mut logged_in = Some(logged_in);
     let mut over = false;
+    let mut look = tokio::time::interval(LOOK_AGAIN);
     let result = loop {
         tokio::select! {
             result = &mut session => {
@@ -188,6 +214,11 @@ where
             () = &mut grace, if logged_in.is_some() => {
                 sever();
                 break Err(anyhow::anyhow!("no login in time"));
+            }
+            _ = look.tick() => {
+                if connection.is_idle() {
+                    connection.end.notify_one();
+                }
             }
             () = connection.end.notified() => {
                 break end(&handle, &mut session, &mut over).await;
