@@ -66,6 +66,15 @@ pub struct Means {
     pub capacity: Capacity,
     pub arming: Arming,
     pub supervision: Supervision,
+    pub login: LoginAge,
+}
+
+/// Whether the login is young enough for anything new to be opened on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LoginAge {
+    Young,
+    /// What was proven then says nothing of who sits there now.
+    Old,
 }
 
 /// Whether a session can be recorded now.
@@ -124,6 +133,7 @@ pub enum Code {
     OperatorSuspended,
     ActorSuspended,
     CharterNotAccepted,
+    /// None was proven, or too long ago.
     SecondFactorMissing,
     SecondFactorTooWeak,
     SourceAddressRefused,
@@ -441,6 +451,10 @@ const RULES: [(Code, Rule); 30] = [
         )
     }),
     (Code::SecondFactorMissing, |f, _| match f.proof {
+        Some(_) if f.means.login == LoginAge::Old => because(
+            "you logged in too long ago for anything new".to_owned(),
+            "log in again",
+        ),
         Some(_) => None,
         None => because(
             "no second factor was proven".to_owned(),

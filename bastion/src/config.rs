@@ -44,8 +44,10 @@ pub(crate) struct Ssh {
     pub(crate) max_unauthenticated_per_address: usize,
     pub(crate) max_attempts: usize,
     pub(crate) max_channels: usize,
-    /// A session in which nothing happens ends after this.
+    /// A session in which nothing happens ends after this; a connection without one, too.
     pub(crate) idle_limit_s: u64,
+    /// How long after the second factor a connection opens anything new.
+    pub(crate) login_limit_s: u64,
     /// The longest a session may last, whatever the window.
     pub(crate) session_limit_s: u64,
     /// How long a proven second factor stands for further connections of the same key from the
@@ -110,6 +112,7 @@ impl Default for Ssh {
             max_attempts: 6,
             max_channels: 32,
             idle_limit_s: 900,
+            login_limit_s: 28_800,
             session_limit_s: 28_800,
             reuse_second_factor_s: 0,
             banner: BANNER.to_owned(),
@@ -155,6 +158,8 @@ and rights: your manager or the data protection officer.
 
 /// What the reuse of a second factor is limited to, in seconds.
 const LONGEST_REUSE: u64 = 900;
+/// What the age of a login is limited to, in seconds.
+const LONGEST_LOGIN: u64 = 24 * 3600;
 const LONGEST_NUMBER: u64 = 7 * 24 * 3600;
 
 impl Config {
@@ -338,6 +343,15 @@ impl Ssh {
                 ));
             }
         }
+        if self.login_limit_s == 0 || self.login_limit_s > LONGEST_LOGIN {
+            wrong.push((
+                at("ssh", "login_limit_s"),
+                format!(
+                    "is {}; give 1 to {LONGEST_LOGIN} seconds, the longest a login stands",
+                    self.login_limit_s
+                ),
+            ));
+        }
         let counts = [
             ("max_connections", self.max_connections),
             ("max_sessions", self.max_sessions),
@@ -483,6 +497,10 @@ mod tests {
             (
                 "[ssh]\nreuse_second_factor_s = 901",
                 "line 2, `ssh.reuse_second_factor_s`: is more",
+            ),
+            (
+                "[ssh]\nlogin_limit_s = 86401",
+                "line 2, `ssh.login_limit_s`: is 86401; give 1 to 86400",
             ),
             (
                 "[web]\nhost_url = 'http://bastion.example'",

@@ -88,6 +88,9 @@ pub(crate) struct DemoArgs {
     /// The longest a session may last.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     session_limit: Option<Duration>,
+    /// How long after a login its connection opens anything new.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    login_limit: Option<Duration>,
     /// A session in which nothing happens ends after this.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     idle_limit: Option<Duration>,
@@ -187,6 +190,9 @@ fn configuration(asked: &DemoArgs) -> Result<Config> {
     }
     if let Some(limit) = asked.session_limit {
         config.ssh.session_limit_s = limit.as_secs();
+    }
+    if let Some(limit) = asked.login_limit {
+        config.ssh.login_limit_s = limit.as_secs();
     }
     if let Some(limit) = asked.idle_limit {
         config.ssh.idle_limit_s = limit.as_secs();

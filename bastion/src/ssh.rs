@@ -135,7 +135,14 @@ impl Turns {
 
 /// Second factors that may be reused for a while: same person, same key, same source address.
 #[derive(Default)]
-pub(crate) struct Reuse(Mutex<HashMap<ReuseKey, (access::second_factor::Proof, Time)>>);
+pub(crate) struct Reuse(Mutex<HashMap<ReuseKey, (Reusable, Time)>>);
+
+/// A factor that was proven on an earlier connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Reusable {
+    pub(crate) proof: access::second_factor::Proof,
+    pub(crate) proven_at: login::ProvenAt,
+}
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ReuseKey {
@@ -146,25 +153,19 @@ pub(crate) struct ReuseKey {
 
 impl Reuse {
     /// Remembers a factor that was proven just now.
-    pub(crate) fn remember(
-        &self,
-        key: ReuseKey,
-        proof: access::second_factor::Proof,
-        until: Time,
-        now: Time,
-    ) {
+    pub(crate) fn remember(&self, key: ReuseKey, proven: Reusable, until: Time, now: Time) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, (_, until)| now < *until);
-        known.insert(key, (proof, until));
+        known.insert(key, (proven, until));
     }
 
     /// The factor proven within the window, if any.
-    pub(crate) fn proven(&self, key: &ReuseKey, now: Time) -> Option<access::second_factor::Proof> {
+    pub(crate) fn proven(&self, key: &ReuseKey, now: Time) -> Option<Reusable> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known
             .get(key)
             .filter(|(_, until)| now < *until)
-            .map(|(proof, _)| *proof)
+            .map(|(proven, _)| *proven)
     }
 }
 

@@ -6,15 +6,17 @@
 //! | `keep_time` | ends whose time is up, whose facts are too old; warns before | nothing |
 //! | `ask_again` | asks the decision again | the store, each session for itself |
 //! | `keep_house` | ages, notes heads, signs checkpoints | the store |
+//! | `close_what_was_left` | sessions whose end could not be written | disk and store |
 //!
 //! INVARIANT: each part has a task of its own: a store that stalls holds no end up.
 
 use crate::checkpoints::{self, Unsigned};
 use crate::clock;
-use crate::ssh::Front;
 use crate::ssh::session::{Live, sentences};
+use crate::ssh::{Front, recovery};
 use access::{Event, Time, Who};
 use anyhow::{Context as _, Result};
+use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,13 +45,17 @@ const CHECKPOINT_EVERY: i64 = 10_000_000;
 const AGE_EVERY: i64 = 1_000_000;
 const AGED_AT_ONCE: i64 = 100;
 
+/// How often it is looked for sessions that were left open.
+const CLOSE_EVERY: Duration = Duration::from_secs(20);
+
 /// Runs until `stop` turns true. One part that fails ends it: sessions that nobody watches are
 /// worse than none.
 pub(crate) async fn run(front: Arc<Front>, stop: watch::Receiver<bool>) -> Result<()> {
     let mut parts = JoinSet::new();
     parts.spawn(until(stop.clone(), keep_time(Arc::clone(&front))));
     parts.spawn(until(stop.clone(), ask_again(Arc::clone(&front))));
-    parts.spawn(until(stop, keep_house(front)));
+    parts.spawn(until(stop.clone(), keep_house(Arc::clone(&front))));
+    parts.spawn(until(stop, close_what_was_left(front)));
     while let Some(ended) = parts.join_next().await {
         ended.context("a part of the watch ended")?;
     }
@@ -187,6 +193,20 @@ async fn keep_house(front: Arc<Front>) {
             patiently("a checkpoint could not be signed", checkpoint(&front)).await;
         }
         tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Closes what could not be closed when it ended: a full disk has room again, a database answers.
+async fn close_what_was_left(front: Arc<Front>) {
+    let mut suspects = HashSet::new();
+    loop {
+        tokio::time::sleep(CLOSE_EVERY).await;
+        if let Err(error) = recovery::again(&front, &mut suspects).await {
+            warn!(
+                error = format!("{error:#}"),
+                "sessions that were left open could not be closed"
+            );
+        }
     }
 }
 

@@ -6,7 +6,9 @@
 use access::actor::ActorKind;
 use access::approval::{Assertion, Decision, Statement};
 use access::contact::{ContactDetails, ContactKind, Language};
-use access::decide::{Arming, Capacity, Means, Place, Policy, Recording, Supervision, choose};
+use access::decide::{
+    Arming, Capacity, LoginAge, Means, Place, Policy, Recording, Supervision, choose,
+};
 use access::grant::{Basis, Operation, ReviewEvery, Scope, Terms};
 use access::intervention::Signed;
 use access::operator::{OperatorDetails, Role};
@@ -300,6 +302,7 @@ fn ask<'a>(operator: &'a str, target: &'a str) -> Result<Ask<'a>> {
             capacity: Capacity::Free,
             arming: Arming::NotAsked,
             supervision: Supervision::NotAsked,
+            login: LoginAge::Young,
         },
         policy: Policy {
             charter: None,

@@ -54,6 +54,11 @@ impl Shared {
         command
     }
 
+    /// Whether the connection has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.master.try_wait().unwrap().is_some()
+    }
+
     /// Runs a program with this input.
     #[must_use]
     pub fn run_with_input(&self, program: &str, input: &[u8]) -> Ran {

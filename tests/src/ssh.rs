@@ -145,7 +145,8 @@ impl<'a> Ssh<'a> {
     }
 
     /// The same with further options, which come before the host.
-    pub(crate) fn command_with(&self, options: &[&str]) -> Command {
+    #[must_use]
+    pub fn command_with(&self, options: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command.arg("-F").arg(self.config());
         let ask = match &self.code {

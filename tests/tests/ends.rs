@@ -14,11 +14,11 @@ use access::intervention::InterventionState;
 use access::review::{Attestations, Review, ReviewDecision};
 use access::session::SessionState;
 use access::{InterventionId, Operator, OperatorId, Who};
-use e2e::bastion::signal;
-use e2e::{Bastion, Options, Ran, eventually, now, time};
+use e2e::bastion::{TARGET, signal};
+use e2e::{Bastion, Options, Ran, Shared, Ssh, Way, eventually, now, time};
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 /// A revocation reaches a session within this.
@@ -228,6 +228,67 @@ fn a_silent_session_ends_and_one_that_says_something_does_not() {
 }
 
 #[test]
+fn a_connection_on_which_nothing_happens_ends_and_one_that_is_used_does_not() {
+    let bastion = Bastion::start(Options::logged_in_already().with("--idle-limit", "4s"));
+    let through = bastion.ssh("bob").motive("through").by(Way::Jump);
+    let mut through = Going::with(&bastion, &through, "through", Where::Command);
+    let started = now();
+    // Nobody has opened anything on it; and somebody has asked something once.
+    let mut connections = [
+        bastion.share("alice"),
+        Shared::open(&bastion.bare("operator3"), bastion.dir.path()),
+    ];
+    assert!(connections[1].run("whoami").ok().contains("operator3"));
+    eventually("both have ended", Duration::from_secs(15), || {
+        connections.iter_mut().all(Shared::has_ended)
+    });
+    assert!(started.elapsed() > Duration::from_secs(4));
+    through.still_runs();
+}
+
+#[test]
+fn a_login_grows_too_old_for_anything_new_and_ends_nothing_that_runs() {
+    let bastion = Bastion::start(Options::default().with("--login-limit", "15s"));
+    let used = bastion.share("alice");
+    let unused = bastion.share("bob");
+    let bare = Shared::open(&bastion.bare("operator3"), bastion.dir.path());
+    let mut program = used.command(&[]);
+    program.arg("echo running; while :; do echo going on; sleep 0.3; done");
+    let mut program = program.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(program.stdout.take().unwrap()).lines();
+    assert_eq!(output.next().unwrap().unwrap(), "running");
+    assert!(bare.run("whoami").ok().contains("operator3"));
+    assert_eq!(used.run("echo young").ok(), "young\n");
+    std::thread::sleep(Duration::from_secs(16));
+
+    for (connection, asked) in [(&used, "true"), (&unused, "true"), (&bare, "whoami")] {
+        let ran = connection.run(asked);
+        ran.refused_with("second_factor_missing");
+        assert!(ran.stderr.contains("log in again"), "{ran:?}");
+        assert_eq!(ran.stdout, "");
+    }
+    let mut jump = bare.command(&["-W", &format!("{TARGET}:22")]);
+    jump.stdin(Stdio::null());
+    assert!(!jump.output().unwrap().status.success());
+    let refused = bastion.events("request.refused");
+    for (login, request) in [("alice", "operation"), ("operator3", "request")] {
+        assert!(
+            refused.iter().any(|entry| entry["who"]["id"] == login
+                && entry["detail"][request].is_string()
+                && entry["detail"]["codes"][0] == "second_factor_missing"),
+            "{login}: {refused:?}"
+        );
+    }
+    assert!(bastion.sessions("bob").is_empty());
+    for line in output.by_ref().take(5) {
+        assert_eq!(line.unwrap(), "going on");
+    }
+    program.kill().unwrap();
+    program.wait().unwrap();
+    assert_eq!(bastion.ssh("bob").run("echo again").ok(), "again\n");
+}
+
+#[test]
 fn no_session_is_longer_than_a_session_may_be() {
     let bastion = Bastion::start(Options::logged_in_already().with("--session-limit", "6s"));
     let going = Going::on(&bastion, "alice", "too-long", Where::Command);
@@ -341,17 +402,27 @@ struct Ended {
 
 impl Going {
     fn on(bastion: &Bastion, login: &str, motive: &str, place: Where) -> Self {
+        let ssh = bastion.ssh(login).motive(motive);
+        Self::with(bastion, &ssh, motive, place)
+    }
+
+    fn with(bastion: &Bastion, ssh: &Ssh<'_>, motive: &str, place: Where) -> Self {
         let hung_up = bastion.dir.path().join(format!("hung-up-{motive}"));
         let program = format!(
             "trap 'echo > {}; exit' HUP; echo $$; while :; do echo going on; sleep 0.3; done",
             hung_up.display()
         );
-        let ssh = bastion.ssh(login).motive(motive);
-        let ssh = match place {
-            Where::Terminal => ssh.option("-tt"),
-            Where::Command => ssh,
+        let mut command = match place {
+            Where::Terminal => ssh.command_with(&["-tt"]),
+            Where::Command => ssh.command(),
         };
-        let mut client = ssh.spawn(&[&program]);
+        let mut client = command
+            .arg(&program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut output = BufReader::new(client.stdout.take().unwrap());
         let mut pid = String::new();
         output.read_line(&mut pid).unwrap();

@@ -329,6 +329,23 @@ fn without_a_place_to_record_nothing_is_opened_and_what_runs_ends() {
         .run("echo recorded")
         .ok();
     verified(&bastion, &bastion.ended_session("disk-again"));
+    // What could not be sealed is closed now that it can be, by the bastion that runs.
+    let mut left = None;
+    eventually(
+        "the session is closed as interrupted",
+        Duration::from_secs(90),
+        || {
+            left = bastion.find_session("disk-fills");
+            left.as_ref()
+                .is_some_and(|session| session.state != SessionState::Live)
+        },
+    );
+    let left = left.unwrap();
+    assert!(
+        matches!(left.state, SessionState::Interrupted { .. }),
+        "{left:?}"
+    );
+    verified(&bastion, &left);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! This says nothing of how `decide` works: it is what `decide` is held against.
 
 use crate::fixtures::*;
-use access::decide::{Arming, Capacity, Code, Recording, Supervision};
+use access::decide::{Arming, Capacity, Code, LoginAge, Recording, Supervision};
 use access::grant::{GrantState, Operation};
 use access::operator::{Network, OperatorState, Role};
 use access::plan::PlanText;
@@ -131,6 +131,18 @@ pub(crate) fn groups() -> Vec<Group> {
                     ],
                 ),
             ],
+        ),
+        group(
+            "login",
+            vec![dimension(
+                "login",
+                vec![
+                    v("today's", &[], |_| {}),
+                    v("too long ago", &[C::SecondFactorMissing], |c| {
+                        c.facts.means.login = LoginAge::Old;
+                    }),
+                ],
+            )],
         ),
         group(
             "place",

@@ -8,7 +8,7 @@ use crate::desk::{
     target_id,
 };
 use access::confirmation::{Confirmation, ConfirmationState};
-use access::decide::{Arming, Capacity, Means, Place, Recording, Supervision};
+use access::decide::{Arming, Capacity, LoginAge, Means, Place, Recording, Supervision};
 use access::grant::Operation;
 use access::second_factor::Proof;
 use access::session::FactorUse;
@@ -421,6 +421,7 @@ async fn recorded(desk: &Desk) -> Session {
             capacity: Capacity::Free,
             arming: Arming::NotAsked,
             supervision: Supervision::NotAsked,
+            login: LoginAge::Young,
         },
         policy: policy(),
         since: None,

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
 use russh::server::{Config, Handle, RunningSession, run_stream};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,6 +22,8 @@ use tracing::{debug, warn};
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Refusals that one connection can have traced; then it is ended.
 const MOST_REFUSALS: u32 = 200;
+/// How often it is looked whether nothing happens any more.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a connection's callbacks, its channels and whoever ends it share.
 pub(crate) struct Connection {
@@ -41,6 +43,8 @@ pub(crate) struct Connection {
     /// The bastion is asked to stop.
     pub(crate) stop: watch::Receiver<bool>,
     refusals: AtomicU32,
+    /// When anything was asked for or typed last, monotonic microseconds.
+    active: AtomicI64,
 }
 
 /// The sessions of a connection. A channel that asks for one after the connection is gone opens
@@ -72,6 +76,7 @@ impl Connection {
             end: Notify::new(),
             stop,
             refusals: AtomicU32::new(0),
+            active: AtomicI64::new(clock::monotonic()),
         })
     }
 
@@ -119,6 +124,27 @@ impl Connection {
         let before = self.places.fetch_add(1, Ordering::AcqRel);
         let place = ChannelPlace(Arc::clone(&self.places));
         (open + before < self.front.config.ssh.max_channels).then_some(place)
+    }
+
+    /// Something was asked for or typed.
+    pub(crate) fn touch(&self) {
+        self.active.store(clock::monotonic(), Ordering::Relaxed);
+    }
+
+    /// Whether somebody is in, has nothing open and has done nothing for longer than one may. A
+    /// session's own silence is the watch's to judge.
+    fn is_idle(&self) -> bool {
+        let (Ok(sessions), Ok(mut jumps)) = (self.sessions.try_lock(), self.jumps.try_lock())
+        else {
+            return false;
+        };
+        while jumps.try_join_next().is_some() {}
+        let limit = i64::try_from(self.front.config.ssh.idle_limit_s).unwrap_or(i64::MAX);
+        let silent = clock::monotonic() - self.active.load(Ordering::Relaxed);
+        self.proven.get().is_some()
+            && matches!(&*sessions, Sessions::Open(open) if open.is_empty())
+            && jumps.is_empty()
+            && silent >= limit.saturating_mul(1_000_000)
     }
 
     async fn wait_for_jumps(&self) {
@@ -218,6 +244,7 @@ where
     let mut stop = connection.stop.clone();
     let mut logged_in = Some(logged_in);
     let mut over = false;
+    let mut look = tokio::time::interval(LOOK_AGAIN);
     let result = loop {
         tokio::select! {
             result = &mut session => {
@@ -232,6 +259,11 @@ where
             () = &mut grace, if logged_in.is_some() => {
                 sever();
                 break Err(anyhow::anyhow!("no login in time"));
+            }
+            _ = look.tick() => {
+                if connection.is_idle() {
+                    connection.end.notify_one();
+                }
             }
             () = connection.end.notified() => {
                 break end(&handle, &mut session, &mut over).await;

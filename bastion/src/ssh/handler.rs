@@ -12,7 +12,7 @@ use super::login::{self, Destination, Login, Wanted};
 use super::requests::{Request, Stage, Verdict, verdict};
 use super::second_factor::{Answer, Challenge};
 use super::session::{self, NotOpened, Proven, Run, Start, Terminal};
-use super::{Front, ReuseKey, menu};
+use super::{Front, Reusable, ReuseKey, menu};
 use crate::clock;
 use access::session::FactorUse;
 use access::{Event, Permit, Who};
@@ -173,12 +173,13 @@ impl Handler {
             source,
         };
         let now = clock::now();
-        if let Some(proof) = self.front().reuse.proven(&reuse, now) {
+        if let Some(reused) = self.front().reuse.proven(&reuse, now) {
             let proven = Proven {
                 operator: login.operator.clone(),
-                proof,
+                proof: reused.proof,
                 factor: FactorUse::Reused,
                 source,
+                proven_at: reused.proven_at,
             };
             return Some(self.let_in(login, &fingerprint, proven).await);
         }
@@ -235,7 +236,7 @@ impl Handler {
             Answer::Failed => return Auth::reject(),
         };
         let (login, fingerprint) = (login.clone(), fingerprint.clone());
-        let source = connection.source;
+        let (source, proven_at) = (connection.source, session::proven_now());
         let window = Duration::from_secs(connection.front.config.ssh.reuse_second_factor_s);
         if !window.is_zero() {
             let key = ReuseKey {
@@ -244,16 +245,18 @@ impl Handler {
                 source,
             };
             let now = clock::now();
+            let proven = Reusable { proof, proven_at };
             connection
                 .front
                 .reuse
-                .remember(key, proof, now.plus(window), now);
+                .remember(key, proven, now.plus(window), now);
         }
         let proven = Proven {
             operator: login.operator.clone(),
             proof,
             factor: FactorUse::Fresh,
             source,
+            proven_at,
         };
         self.let_in(login, &fingerprint, proven).await
     }
@@ -457,6 +460,12 @@ impl russh::server::Handler for Handler {
             },
         );
         reply.accept().await;
+        Ok(())
+    }
+
+    async fn data(&mut self, _: ChannelId, _: &[u8], _: &mut Session) -> Result<(), Self::Error> {
+        // The channel has it already; nothing is waited for here.
+        self.connection.touch();
         Ok(())
     }
 
@@ -696,6 +705,7 @@ impl russh::server::Handler for Handler {
 impl Handler {
     /// Asks the table; traces a refusal.
     fn passes(&self, name: &'static str, request: Request<'_>, channel: ChannelId) -> bool {
+        self.connection.touch();
         match verdict(request, self.stage(channel)) {
             Verdict::Pass | Verdict::Run(_) => true,
             Verdict::Refuse { code, sentence } => {
@@ -711,6 +721,7 @@ impl Handler {
         name: &'static str,
         reply: ChannelOpenHandle,
     ) -> Option<(ChannelOpenHandle, ChannelPlace)> {
+        self.connection.touch();
         if let Some(place) = self.connection.place(self.channels.len()) {
             return Some((reply, place));
         }

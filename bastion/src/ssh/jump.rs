@@ -8,7 +8,9 @@ use super::Front;
 use super::connection::{self, ChannelPlace, Connection};
 use super::handler::{Handler, OperatorChannel};
 use super::listener::server_config;
+use super::session::Proven;
 use crate::secrets;
+use access::decide::LoginAge;
 use access::grant::Standing;
 use access::{OperatorId, Target, TargetId, Time};
 use russh::keys::Certificate;
@@ -58,6 +60,18 @@ async fn answer(
     reply: ChannelOpenHandle,
     place: ChannelPlace,
 ) {
+    let young = |proven: &Proven| proven.age(&outer.front) == LoginAge::Young;
+    if !outer.proven.get().is_some_and(young) {
+        let sentence = "you logged in too long ago for anything new; log in again";
+        outer
+            .trace_refused("direct-tcpip", "second_factor_missing", sentence)
+            .await;
+        let said = format!("Refused (second_factor_missing): {sentence}");
+        reply
+            .reject_saying(ChannelOpenFailure::AdministrativelyProhibited, said)
+            .await;
+        return;
+    }
     let config = match registered(&outer.front, host, port).await {
         Ok(target) => config_for(&outer.front, &target, crate::clock::now()),
         Err(sentence) => {

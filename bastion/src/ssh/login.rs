@@ -1,9 +1,11 @@
-//! What a client types as its user name, and which keys are taken. Pure.
+//! What a client types as its user name, which keys are taken, and how long a login stands. Pure.
 
+use access::decide::LoginAge;
 use access::ids::NameError;
-use access::{AccountName, InterventionId, Operator, OperatorId};
+use access::{AccountName, InterventionId, Operator, OperatorId, Time};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
+use std::time::Duration;
 
 /// The shortest RSA key that is taken, in bits (ANSSI cryptography guide 2.04).
 pub(crate) const SHORTEST_RSA: usize = 3072;
@@ -98,6 +100,27 @@ impl Destination {
     }
 }
 
+/// When a second factor was proven, by both clocks: one tells of a machine that slept, the other
+/// does not go back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ProvenAt {
+    pub(crate) day: Time,
+    /// Monotonic microseconds.
+    pub(crate) tick: i64,
+}
+
+impl ProvenAt {
+    /// Whether anything new may be opened on it still.
+    pub(crate) fn age(self, limit: Duration, now: Self) -> LoginAge {
+        let ran = u64::try_from(now.tick - self.tick).unwrap_or(0);
+        if now.day.since(self.day) < limit && Duration::from_micros(ran) < limit {
+            LoginAge::Young
+        } else {
+            LoginAge::Old
+        }
+    }
+}
+
 /// Whether this key, under this signature algorithm, is strong enough to be looked at.
 pub(crate) fn is_strong(key: &PublicKey, signed_with: &Algorithm) -> Result<(), WeakKey> {
     match signed_with {
@@ -184,6 +207,26 @@ mod tests {
                 .wanted,
             destination(Some("INT-2026-00042"))
         );
+    }
+
+    #[test]
+    fn a_login_is_too_old_by_whichever_clock_says_so() {
+        let at = |day: i64, tick: i64| ProvenAt {
+            day: Time::from_micros(day * 1_000_000),
+            tick: tick * 1_000_000,
+        };
+        let limit = Duration::from_secs(10);
+        for (day, tick, age) in [
+            (100, 0, LoginAge::Young),
+            (109, 9, LoginAge::Young),
+            (110, 9, LoginAge::Old),
+            (109, 10, LoginAge::Old),
+            // The clock went back.
+            (50, 9, LoginAge::Young),
+            (50, 10, LoginAge::Old),
+        ] {
+            assert_eq!(at(100, 0).age(limit, at(day, tick)), age, "{day} {tick}");
+        }
     }
 
     #[test]

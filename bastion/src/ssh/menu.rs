@@ -11,6 +11,7 @@ use super::login::Destination;
 use super::session::{self, Proven, Run, Start};
 use crate::clock;
 use access::actor::ActorState;
+use access::decide::LoginAge;
 use access::grant::{Operation, Standing};
 use access::intervention::Phase;
 use access::operator::OperatorState;
@@ -30,6 +31,9 @@ use store::{GrantFilter, InterventionFilter, SessionFilter};
 const MOST: i64 = 50;
 const UNAVAILABLE: &str =
     "Refused (unavailable): the bastion's database does not answer; try again.";
+
+/// What is said of a login too old for anything new.
+pub(crate) const OLD: &str = "Refused (second_factor_missing): you logged in too long ago for anything new.\nNext: log in again";
 
 /// `ssh alice@bastion COMMAND`.
 #[derive(Parser)]
@@ -167,8 +171,12 @@ pub(crate) async fn run(
     }
 }
 
-/// Why this person is told nothing, if so: he, or whom he works for, is suspended.
+/// Why this person is told nothing, if so: he logged in too long ago, or he, or whom he works for,
+/// is suspended.
 async fn barred(front: &Front, proven: &Proven) -> Option<String> {
+    if proven.age(front) == LoginAge::Old {
+        return Some(OLD.to_owned());
+    }
     let next = "Next: ask an administrator of the bastion";
     let store = &front.store;
     let Ok(operator) = store.operator(&proven.operator).await else {

@@ -6,7 +6,7 @@
 //! INVARIANT: no session without a recording, and no target before both are durable.
 
 use super::handler::{OperatorChannel, OperatorHandle};
-use super::login::Destination;
+use super::login::{Destination, ProvenAt};
 use super::orphan::{self, NOT_OPENED};
 use super::relay::{Activity, End, Order, Plain, RelayEnd, Tap, relay};
 use super::traces::{self, Trace};
@@ -14,7 +14,7 @@ use super::upstream::{self, Upstream, UpstreamError};
 use super::{Front, requests};
 use crate::{clock, secrets};
 use access::decide::{
-    Arming, Capacity, Code, Means, Place, Recording, Supervision, choose, decide,
+    Arming, Capacity, Code, LoginAge, Means, Place, Recording, Supervision, choose, decide,
 };
 use access::grant::Operation;
 use access::second_factor::Proof;
@@ -54,6 +54,28 @@ pub(crate) struct Proven {
     pub(crate) proof: Proof,
     pub(crate) factor: FactorUse,
     pub(crate) source: IpAddr,
+    /// When the second factor was proven, on this connection or the one it is reused from.
+    pub(crate) proven_at: ProvenAt,
+}
+
+impl Proven {
+    /// Whether anything new may be opened with it now.
+    pub(crate) fn age(&self, front: &Front) -> LoginAge {
+        age(front, self.proven_at)
+    }
+}
+
+/// Now, for what is being proven.
+pub(crate) fn proven_now() -> ProvenAt {
+    ProvenAt {
+        day: clock::now(),
+        tick: clock::monotonic(),
+    }
+}
+
+fn age(front: &Front, proven_at: ProvenAt) -> LoginAge {
+    let limit = Duration::from_secs(front.config.ssh.login_limit_s);
+    proven_at.age(limit, proven_now())
 }
 
 /// Why a session was not opened; every one of these was traced already.
@@ -73,6 +95,7 @@ pub(crate) struct Live {
     recorder: Recorder,
     upstream: Upstream,
     row: Mutex<Session>,
+    proven_at: ProvenAt,
     started: i64,
     activity: Activity,
     channels: Mutex<HashMap<u32, Running>>,
@@ -174,7 +197,8 @@ pub(crate) async fn open(
         return Err(stuck);
     }
     let now = clock::now();
-    let permit = match permit_for(front, proven, destination, operation, means(front), now).await {
+    let means = means(front, proven.age(front));
+    let permit = match permit_for(front, proven, destination, operation, means, now).await {
         Ok(permit) => permit,
         Err(not_opened) => {
             trace_refusal(front, proven, destination, &not_opened).await;
@@ -276,6 +300,7 @@ async fn open_with(
                 recorder,
                 upstream,
                 row: Mutex::new(session),
+                proven_at: proven.proven_at,
                 started,
                 activity: Activity::default(),
                 channels: Mutex::default(),
@@ -393,16 +418,18 @@ impl Live {
         if asked.is_empty() {
             asked.push(None);
         }
-        self.decide_for(front, &asked).await
+        // A login that grows old ends nothing that runs.
+        self.decide_for(front, &asked, LoginAge::Young).await
     }
 
     async fn decide_for(
         &self,
         front: &Front,
         operations: &[Option<Operation>],
+        login: LoginAge,
     ) -> Result<Result<(), Vec<Denial>>, StoreError> {
         let now = clock::now();
-        let mut means = means(front);
+        let mut means = means(front, login);
         means.capacity = Capacity::Free;
         let mut facts = front
             .store
@@ -522,7 +549,8 @@ impl Live {
         front: &Front,
         operation: Operation,
     ) -> Result<(), ChannelRefused> {
-        let decision = match self.decide_for(front, &[Some(operation)]).await {
+        let login = age(front, self.proven_at);
+        let decision = match self.decide_for(front, &[Some(operation)], login).await {
             Ok(decision) => decision,
             Err(error) => {
                 warn!(session.id = %self.id, %error, "the facts could not be read");
@@ -905,7 +933,7 @@ async fn answer_of(channel: &mut russh::Channel<russh::client::Msg>) -> Answer {
         .unwrap_or(Answer::Failure)
 }
 
-fn means(front: &Front) -> Means {
+fn means(front: &Front, login: LoginAge) -> Means {
     let full = front.live.count() >= front.config.ssh.max_sessions;
     let recording = if front.log_continues.load(Ordering::Relaxed) {
         Recording::Available
@@ -921,6 +949,7 @@ fn means(front: &Front) -> Means {
         },
         arming: Arming::NotAsked,
         supervision: Supervision::NotAsked,
+        login,
     }
 }
 

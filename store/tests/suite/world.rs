@@ -4,7 +4,9 @@ use crate::postgres;
 use access::actor::ActorKind;
 use access::approval::{Assertion, Decision, Statement};
 use access::contact::{ContactDetails, ContactKind, Language};
-use access::decide::{Arming, Capacity, Means, Place, Policy, Recording, Supervision, choose};
+use access::decide::{
+    Arming, Capacity, LoginAge, Means, Place, Policy, Recording, Supervision, choose,
+};
 use access::grant::{Basis, Operation, ReviewEvery, Scope, Terms};
 use access::intervention::Signed;
 use access::operator::{OperatorDetails, Role};
@@ -461,6 +463,7 @@ pub(crate) const MEANS: Means = Means {
     capacity: Capacity::Free,
     arming: Arming::NotAsked,
     supervision: Supervision::NotAsked,
+    login: LoginAge::Young,
 };
 
 pub(crate) fn policy() -> Policy {
