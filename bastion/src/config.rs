@@ -478,6 +478,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a flat table, a row a mistake")]
     fn everything_wrong_is_said_with_file_line_and_key() {
         let rows = [
             ("[ssh]\nlisten = '127.0.0.1'", "line 2, `ssh.listen`: "),

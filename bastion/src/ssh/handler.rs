@@ -179,7 +179,7 @@ impl Handler {
                 proof: reused.proof,
                 factor: FactorUse::Reused,
                 source,
-                proven_at: reused.proven_at,
+                at: reused.proven_at,
             };
             return Some(self.let_in(login, &fingerprint, proven).await);
         }
@@ -256,7 +256,7 @@ impl Handler {
             proof,
             factor: FactorUse::Fresh,
             source,
-            proven_at,
+            at: proven_at,
         };
         self.let_in(login, &fingerprint, proven).await
     }

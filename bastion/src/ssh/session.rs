@@ -55,13 +55,13 @@ pub(crate) struct Proven {
     pub(crate) factor: FactorUse,
     pub(crate) source: IpAddr,
     /// When the second factor was proven, on this connection or the one it is reused from.
-    pub(crate) proven_at: ProvenAt,
+    pub(crate) at: ProvenAt,
 }
 
 impl Proven {
     /// Whether anything new may be opened with it now.
     pub(crate) fn age(&self, front: &Front) -> LoginAge {
-        age(front, self.proven_at)
+        age(front, self.at)
     }
 }
 
@@ -300,7 +300,7 @@ async fn open_with(
                 recorder,
                 upstream,
                 row: Mutex::new(session),
-                proven_at: proven.proven_at,
+                proven_at: proven.at,
                 started,
                 activity: Activity::default(),
                 channels: Mutex::default(),
