@@ -13,7 +13,7 @@ use access::session::SessionState;
 use e2e::bastion::TARGET;
 use e2e::ssh::run;
 use e2e::{Bastion, Options, Ran, Shared, Ssh, Way, eventually};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -224,6 +224,43 @@ fn jumps_over_one_connection_are_sessions_of_their_own() {
 }
 
 #[test]
+fn a_session_that_is_lost_beside_a_jump_ends_alone() {
+    let bastion = Bastion::start(Options {
+        another_target: Some("db2.chu-exemple"),
+        ..Options::default()
+    });
+    let outer = Shared::open(&bastion.bare("alice"), bastion.dir.path());
+    let mut jumped = Jumped::on(&bastion, &outer, "beside-the-menu");
+    // The menu's second choice is the other target, on the same connection.
+    let mut menu = outer.command(&["-tt"]);
+    menu.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut menu = menu.stderr(Stdio::piped()).spawn().unwrap();
+    // The target's server for that session goes, as when its machine is reset.
+    let typed = b"2\nkill -9 $PPID\n";
+    menu.stdin.as_mut().unwrap().write_all(typed).unwrap();
+    let said = Ran::from(menu.wait_with_output().unwrap());
+    assert!(
+        said.stdout.contains("connection to the target was lost")
+            || said.stderr.contains("connection to the target was lost"),
+        "{said:?}"
+    );
+    eventually(
+        "the lost session has ended",
+        Duration::from_secs(10),
+        || {
+            let sessions = bastion.sessions("alice");
+            let states: Vec<_> = sessions
+                .iter()
+                .map(|one| one.state == SessionState::Live)
+                .collect();
+            states.len() == 2 && states.iter().filter(|live| **live).count() == 1
+        },
+    );
+    assert_eq!(jumped.say("still"), "still\n");
+    assert_eq!(bastion.session("beside-the-menu").state, SessionState::Live);
+}
+
+#[test]
 fn a_bastion_that_stops_says_so_through_a_jump_and_seals() {
     let mut bastion = Bastion::start(Options::default());
     let ssh = bastion.ssh("alice").by(Way::Jump).motive("stopped");
@@ -276,7 +313,6 @@ impl Jumped {
     }
 
     fn say(&mut self, word: &str) -> String {
-        use std::io::Write as _;
         let stdin = self.client.stdin.as_mut().unwrap();
         writeln!(stdin, "{word}").unwrap();
         let mut line = String::new();

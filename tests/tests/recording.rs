@@ -15,7 +15,7 @@ use e2e::ssh::run;
 use e2e::{Bastion, Common, Options, Ran, eventually, now};
 use serde_json::Value;
 use std::fs;
-use std::io::{BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -284,8 +284,12 @@ fn without_a_place_to_record_nothing_is_opened_and_what_runs_ends() {
     let bastion = Bastion::start(Options::logged_in_already());
     let disk = Disk::mount(&bastion.ready.recordings);
     let ssh = bastion.ssh("alice").motive("disk-fills");
-    let mut client = ssh.spawn(&["while :; do seq 1 200; sleep 0.05; done"]);
+    let mut client = ssh.spawn(&["echo $$; while seq 1 200; do sleep 0.05; done"]);
     let mut output = BufReader::new(client.stdout.take().unwrap());
+    let mut program = String::new();
+    output.read_line(&mut program).unwrap();
+    let program = PathBuf::from(format!("/proc/{}", program.trim()));
+    assert!(program.exists());
     wait_for(&mut output, "200");
     let reader = std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
     disk.fill();
@@ -297,6 +301,11 @@ fn without_a_place_to_record_nothing_is_opened_and_what_runs_ends() {
         "{ended:?}"
     );
     assert_eq!(ended.status, Some(255), "{ended:?}");
+    eventually(
+        "the program on the target ends",
+        Duration::from_secs(10),
+        || !program.exists(),
+    );
     assert!(
         started.elapsed() < Duration::from_secs(40),
         "{:?}",

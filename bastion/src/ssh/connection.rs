@@ -98,7 +98,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection when `live` is over; where others of its sessions go on, only `live`.
+    /// Ends the connection when `live` is over; where other sessions or jumps go on over it, only
+    /// `live`.
     pub(crate) fn watch_over(self: &Arc<Self>, live: &Arc<Live>) {
         let (connection, live) = (Arc::clone(self), Arc::downgrade(live));
         tokio::spawn(async move {
@@ -107,8 +108,9 @@ impl Connection {
             };
             live.over.notified().await;
             let mut sessions = connection.sessions.lock().await;
+            let jumps = connection.places.load(Ordering::Acquire);
             if let Sessions::Open(open) = &mut *sessions
-                && open.iter().any(|other| other.id() != live.id())
+                && (jumps > 0 || open.iter().any(|other| other.id() != live.id()))
             {
                 open.retain(|other| other.id() != live.id());
                 drop(sessions);

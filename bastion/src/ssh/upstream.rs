@@ -309,6 +309,7 @@ impl client::Handler for Pinned {
         self.mismatch.store(!known, Ordering::Relaxed);
         Ok(known)
     }
+
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
         _: Channel<client::Msg>,
