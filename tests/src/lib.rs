@@ -3,15 +3,6 @@
 //! A test starts its own bastion on a state of its own, in front of an `sshd` of its own; where
 //! nothing it does can be seen by another, the tests of a file share one ([`Common`]).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::missing_panics_doc,
-    clippy::indexing_slicing,
-    reason = "a fixture that does not come up fails the test"
-)]
-
 pub mod bastion;
 pub mod browser;
 mod keeper;

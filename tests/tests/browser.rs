@@ -2,14 +2,6 @@
 //!
 //! Needs Chromium and its driver. Pictures of the pages are left in `target/screenshots`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use access::second_factor::Proof;
 use access::session::SessionState;
 use e2e::bastion::TARGET;

@@ -1,14 +1,6 @@
 //! What a program does on the target is what the operator's client sees: bytes, their order and
 //! their end. The bulk of it is in `flow_control.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use e2e::ssh::run;
 use e2e::{Bastion, Common, Options, Shared, eventually};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,14 +1,6 @@
 //! What ends a session from outside, how soon, and what everybody is told: the operator in his
 //! terminal, the program on the target, the trace.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use access::grant::Operation;
 use access::intervention::InterventionState;
 use access::review::{Attestations, Review, ReviewDecision};

@@ -1,14 +1,6 @@
 //! The audit log and the register: everything is there, linked, and cannot be changed unseen; and
 //! no secret is in any of it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use e2e::bastion::TARGET;
 use e2e::{Bastion, Common, Options, Ran, eventually};
 use std::fs;

@@ -3,14 +3,6 @@
 //!
 //! Needs PostgreSQL and libfaketime.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use access::session::SessionState;
 use e2e::ssh::run;
 use e2e::{Bastion, Options, Postgres, Ran, eventually, now};

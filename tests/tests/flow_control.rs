@@ -3,13 +3,6 @@
 //!
 //! Needs `gzip`, `seq`, `sha256sum` and `timeout` beside OpenSSH.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests say so by failing"
-)]
-
 use e2e::bastion::signal;
 use e2e::{Bastion, Options, Way, eventually, now};
 use std::fs;

@@ -3,14 +3,6 @@
 //!
 //! Needs asyncssh.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use access::session::SessionState;
 use e2e::bastion::TARGET;
 use e2e::ssh::run;

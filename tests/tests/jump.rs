@@ -1,14 +1,6 @@
 //! `ssh -J alice@bastion root@db1.chu-exemple`: unchanged commands, and every one of them decided,
 //! recorded and ended by itself.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use access::session::SessionState;
 use e2e::bastion::TARGET;
 use e2e::ssh::run;

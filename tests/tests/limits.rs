@@ -1,14 +1,6 @@
 //! Who proves nothing takes little from others, for a short time, and leaves no trace in the
 //! database; who is in has his limits too.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use e2e::{Bastion, Options, Ran, eventually, now};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -1,14 +1,6 @@
 //! What is kept of a session: whole, in order, readable by the public tools, and never without
 //! showing that it was changed. No recording, no session.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use access::Session;
 use access::session::SessionState;
 use e2e::ssh::run;

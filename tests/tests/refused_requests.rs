@@ -1,13 +1,5 @@
 //! What is asked beside a shell or a command is refused and traced, and the session goes on.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use e2e::ssh::run;
 use e2e::{Bastion, Common, Options, Ran, free_port};
 use serde_json::Value;

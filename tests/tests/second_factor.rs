@@ -1,13 +1,5 @@
 //! The second factor: asked of who has proven his key, right once, and not guessed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use access::lockout::Lockout;
 use access::session::SessionState;
 use access::{OperatorId, Time};

@@ -1,13 +1,5 @@
 //! Targets that are gone, changed, hostile or silent; and what a target's own log says.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use access::session::SessionState;
 use e2e::bastion::signal;
 use e2e::{Bastion, Options, Ran, now};

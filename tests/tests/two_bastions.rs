@@ -2,14 +2,6 @@
 //!
 //! Needs PostgreSQL.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use access::session::SessionState;
 use e2e::{Another, Bastion, Options, Postgres, Ran, now};
 use std::io::{BufRead as _, BufReader};

@@ -1,13 +1,5 @@
 //! How an operator gets in, and what he reads when he does not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests say so by failing"
-)]
-
 use access::session::SessionState;
 use e2e::bastion::TARGET;
 use e2e::ssh::run;
