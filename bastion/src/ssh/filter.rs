@@ -76,14 +76,19 @@ impl Filter {
             events: &mut events,
         };
         let followed = match &mut *files.protocol() {
-            Protocol::Sftp(sftp) => sftp.operator_sent(&data, &files.allowed, &mut out),
+            Protocol::Sftp(sftp) => {
+                let followed = sftp.operator_sent(&data, &files.allowed, &mut out);
+                if sftp.has_answers() {
+                    files.refused.notify_one();
+                }
+                followed
+            }
             Protocol::Scp(scp) => {
                 scp.operator_sent(&data, out.events);
                 out.on.push(data);
                 Ok(())
             }
         };
-        files.refused.notify_one();
         files.passed(now, events, followed).await
     }
 

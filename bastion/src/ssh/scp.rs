@@ -2,7 +2,7 @@
 //! sends records and contents, the other answers each with a byte or with a sentence. Pure.
 //!
 //! Nothing is refused here: the direction is that of the command, which was decided before. A
-//! record that cannot be followed is noted; what comes after is only counted.
+//! record that cannot be followed is noted; what comes after is only counted and hashed.
 
 use super::command::{Direction, ScpCommand};
 use super::files::{Tally, shown};
@@ -46,9 +46,7 @@ enum Stand {
         of: Option<File>,
         text: Vec<u8>,
     },
-    Lost {
-        bytes: u64,
-    },
+    Lost(Box<Tally>),
 }
 
 impl Stand {
@@ -58,7 +56,7 @@ impl Stand {
             | Self::Contents { file, .. }
             | Self::Trailer(file)
             | Self::Sentence { of: Some(file), .. } => Some(file),
-            Self::Record(_) | Self::Sentence { of: None, .. } | Self::Lost { .. } => None,
+            Self::Record(_) | Self::Sentence { of: None, .. } | Self::Lost(_) => None,
         }
     }
 }
@@ -135,9 +133,13 @@ impl Conversation {
             let outcome = format!("broken off, {} bytes were announced", file.size);
             events.push(self.passed(file, &outcome));
         }
-        if let Stand::Lost { bytes } = stand {
-            let text = format!("channel {}: {bytes} bytes were only counted", self.channel);
-            events.push(note(text));
+        if let Stand::Lost(rest) = stand {
+            events.push(note(format!(
+                "channel {}: {} bytes were not followed, SHA-256 {}",
+                self.channel,
+                rest.bytes,
+                rest.sha256()
+            )));
         }
         events
     }
@@ -164,9 +166,9 @@ impl Conversation {
                 }
                 Stand::Trailer(file) => self.trailer(file, data, events),
                 Stand::Sentence { of, text } => self.sentence(of, text, data, events),
-                Stand::Lost { bytes } => {
-                    let bytes = bytes.saturating_add(data.len() as u64);
-                    (Stand::Lost { bytes }, Default::default())
+                Stand::Lost(mut rest) => {
+                    rest.add(data);
+                    (Stand::Lost(rest), Default::default())
                 }
             };
         }
@@ -314,7 +316,7 @@ impl Conversation {
     /// From the side that takes files.
     fn answered(&mut self, mut data: &[u8], events: &mut Vec<JournalEvent>) {
         while let Some((byte, rest)) = data.split_first() {
-            if let Stand::Lost { .. } = self.stand {
+            if let Stand::Lost(_) = self.stand {
                 return;
             }
             match &mut self.answer {
@@ -362,7 +364,7 @@ impl Conversation {
                     | Stand::Contents { .. }
                     | Stand::Trailer(_)
                     | Stand::Sentence { .. }
-                    | Stand::Lost { .. } => stand,
+                    | Stand::Lost(_) => stand,
                 };
             }
             Some(Owed::Directory) if failed => {
@@ -389,11 +391,12 @@ impl Conversation {
         events: &mut Vec<JournalEvent>,
     ) -> (Stand, &'d [u8]) {
         events.push(note(format!(
-            "channel {}: {what}; what follows is only counted",
+            "channel {}: {what}; what follows is only counted and hashed",
             self.channel
         )));
-        let bytes = data.len() as u64;
-        (Stand::Lost { bytes }, Default::default())
+        let mut rest = Box::new(Tally::new());
+        rest.add(data);
+        (Stand::Lost(rest), Default::default())
     }
 
     /// `/srv/x <- tree/a`: what one side calls it, and where the other was told to put it.

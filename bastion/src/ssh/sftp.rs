@@ -109,6 +109,11 @@ impl Conversation {
         self.table.asked.len() < MOST_ASKED && self.table.answers.len() < MOST_REFUSED
     }
 
+    /// Whether there are answers of our own.
+    pub(crate) const fn has_answers(&self) -> bool {
+        !self.table.answers.is_empty()
+    }
+
     /// Our own answers, where they fall between two packets of the target's.
     pub(crate) fn answers(&mut self) -> Option<Bytes> {
         if self.down.is_between() {

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 pub(super) const INIT: u8 = 1;
 pub(super) const WRITE: u8 = 6;
+/// Room for two paths of a system's longest, and more. It is held back until it is whole.
+const LONGEST_REQUEST: usize = 32 * 1024;
 /// OpenSSH's servers give handles of 4 bytes, the protocol allows no more.
 const LONGEST_HANDLE: usize = 256;
 
@@ -162,6 +164,9 @@ impl Request<'_> {
 /// How much of a request has to be there: all of it, but of what is written only where it goes.
 pub(super) fn needed(kind: u8, length: usize, known: &[u8]) -> Result<usize, Broken> {
     if kind != WRITE {
+        if length > LONGEST_REQUEST {
+            return Err(Broken(format!("a request of {length} bytes")));
+        }
         return Ok(5 + length);
     }
     let Some(handle) = super::packets::number(known, 4) else {

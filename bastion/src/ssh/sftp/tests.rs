@@ -275,6 +275,7 @@ fn what_cannot_be_followed_ends_the_channel() {
     let ups: &[(&str, Vec<u8>)] = &[
         ("a packet of 262145 bytes", huge.to_vec()),
         ("a packet of 0 bytes", vec![0, 0, 0, 0, 3]),
+        ("a request of", packet(13, &[vec![0; 32 * 1024 + 1]])),
         ("used twice", [looks(0), looks(0)].concat()),
         ("too short", packet(3, &[number4(1)])),
         ("too short", packet(13, &[number4(1), number4(100)])),
