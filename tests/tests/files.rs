@@ -193,13 +193,8 @@ fn paramiko_copies_both_ways() {
     let bastion = bastion();
     for way in Way::ALL {
         let (place, motive) = (Place::new(&bastion), format!("paramiko-{way:?}"));
-        let (host, port) = bastion.ready.ssh.rsplit_once(':').unwrap();
-        let mut python = Command::new("timeout");
+        let mut python = paramiko(&bastion, way, PARAMIKO);
         python
-            .args(["100", "/usr/bin/python3", "-c", PARAMIKO])
-            .args([host, port, &bastion.account])
-            .arg(if way == Way::Jump { "jump" } else { "name" })
-            .arg(&bastion.operator("alice").key)
             .args([&place.here, &place.there, &place.back])
             .arg(&motive);
         let _ = within_two_minutes(python).ok();
@@ -207,6 +202,29 @@ fn paramiko_copies_both_ways() {
         place.arrived(&place.here, &place.back);
         place.named(&bastion, &motive, "upload");
         place.named(&bastion, &motive, "download");
+    }
+}
+
+#[test]
+fn refusals_do_not_disturb_a_download_of_the_same_channel() {
+    let bastion = Bastion::start(only("download"));
+    for way in Way::ALL {
+        let (place, motive) = (Place::new(&bastion), format!("mixed-{way:?}"));
+        let script = PARAMIKO.split("# What is copied").next().unwrap();
+        let script = format!("{script}\n{MIXED}");
+        let mut python = paramiko(&bastion, way, &script);
+        python
+            .args([&place.here.join("big"), &place.there, &place.back])
+            .arg(&motive);
+        let printed = within_two_minutes(python).ok();
+        assert_eq!(
+            printed.trim(),
+            format!("{} refused 256", digests(&place.here)["big"])
+        );
+        assert!(!place.there.exists());
+        let journal = bastion.journal(&bastion.ended_session(&motive));
+        let refused = journal.iter().filter(|line| line["event"] == "refused");
+        assert_eq!(refused.count(), 256);
     }
 }
 
@@ -564,6 +582,18 @@ fn git(arguments: &[&str], ssh: &str) -> Ran {
     within_two_minutes(git)
 }
 
+/// A script that wants what is here, what is to be there, what is to come back, and a motive.
+fn paramiko(bastion: &Bastion, way: Way, script: &str) -> Command {
+    let (host, port) = bastion.ready.ssh.rsplit_once(':').unwrap();
+    let mut python = Command::new("timeout");
+    python
+        .args(["100", "/usr/bin/python3", "-c", script])
+        .args([host, port, &bastion.account])
+        .arg(if way == Way::Jump { "jump" } else { "name" })
+        .arg(&bastion.operator("alice").key);
+    python
+}
+
 fn within_two_minutes(command: Command) -> Ran {
     run(command, b"", Duration::from_secs(120))
 }
@@ -600,6 +630,7 @@ channel = client.get_transport().open_session()
 channel.set_environment_variable("BASTION_MOTIVE", motive)
 channel.invoke_subsystem("sftp")
 sftp = paramiko.SFTPClient(channel)
+# What is copied
 def each(root):
     for path, directories, files in os.walk(root):
         yield os.path.relpath(path, root), files
@@ -614,5 +645,23 @@ for directory, files in each(here):
     assert sorted(sftp.listdir(f"{there}/{directory}")) == sorted(os.listdir(f"{here}/{directory}"))
     for name in files:
         sftp.get(f"{there}/{os.path.normpath(directory + '/' + name)}", f"{back}/{directory}/{name}")
+client.close()
+"#;
+
+const MIXED: &str = r#"
+import hashlib
+digest, refused = hashlib.sha256(), 0
+with sftp.open(here, "rb") as big:
+    big.prefetch(os.path.getsize(here))
+    while True:
+        piece = big.read(262144)
+        if not piece:
+            break
+        digest.update(piece)
+        try:
+            sftp.mkdir(there)
+        except PermissionError:
+            refused += 1
+print(digest.hexdigest(), "refused", refused)
 client.close()
 "#;
