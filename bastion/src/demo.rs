@@ -81,6 +81,9 @@ pub(crate) struct DemoArgs {
     /// How long that window is, such as `8h` or `20s`.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "8h")]
     window: Duration,
+    /// What that intervention covers.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = operation, default_value = "shell,exec,upload,download")]
+    operations: Vec<Operation>,
     /// Let one second factor stand for further connections this long: for measuring; the trace
     /// says so.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -138,7 +141,8 @@ pub(crate) async fn run(asked: DemoArgs) -> Result<ExitCode> {
     let (stop, stopped) = stop_switch()?;
     let running = start(&asked, config, stopped).await?;
     if asked.open_intervention && !is_one_open(&running.store).await? {
-        open_intervention(&running, asked.window).await?;
+        let operations = asked.operations.iter().copied().collect();
+        open_intervention(&running, asked.window, operations).await?;
     }
     if asked.story {
         let outcome = story::play(&running).await;
@@ -306,7 +310,11 @@ async fn is_one_open(store: &Store) -> Result<bool> {
 }
 
 /// Has an intervention approved by the contact's passkey, for every operator on every target.
-async fn open_intervention(running: &Running, window: Duration) -> Result<InterventionId> {
+async fn open_intervention(
+    running: &Running,
+    window: Duration,
+    operations: BTreeSet<Operation>,
+) -> Result<InterventionId> {
     let (store, now) = (&running.store, clock::now());
     let mut operators: Vec<Operator> = store.operators().await?;
     operators.retain(|operator| operator.may(Role::Operator).is_ok());
@@ -330,7 +338,7 @@ async fn open_intervention(running: &Running, window: Duration) -> Result<Interv
             .iter()
             .flat_map(|target| target.details.accounts.clone())
             .collect(),
-        operations: BTreeSet::from([Operation::Shell, Operation::Exec]),
+        operations,
         window: Window::new(now, now.plus(window))?,
     };
     let customer = targets
@@ -499,6 +507,20 @@ fn code_secret(state: &Path, login: &str) -> Result<Vec<u8>> {
 /// Who takes part, in order.
 fn operator_id(index: u32) -> Result<OperatorId> {
     Ok(OperatorId::parse(&example::operator_login(index))?)
+}
+
+/// Reads the code of an operation.
+fn operation(text: &str) -> Result<Operation> {
+    [
+        Operation::Shell,
+        Operation::Exec,
+        Operation::Upload,
+        Operation::Download,
+        Operation::Forward,
+    ]
+    .into_iter()
+    .find(|operation| operation.code() == text)
+    .with_context(|| format!("`{text}` is no operation"))
 }
 
 /// Reads `90`, `90s`, `15m`, `8h` or `2d`.

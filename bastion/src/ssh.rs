@@ -12,12 +12,18 @@
 //! | `session` | one recorded session: opened by a permit, its channels, its end |
 //! | `upstream` | the connection to the target |
 //! | `relay` | one channel, recorded before it is passed on |
+//! | `filter` | what looks into a channel that moves files |
+//! | `sftp`, `scp`, `files` (pure) | the protocols of files, followed as they pass |
+//! | `command` (pure) | what a command line tells of files |
 //! | `traces` | what is to be entered in the audit log, until it is |
 //! | `menu`, `console` | the bastion's own commands |
 //! | `recovery` | what a stopped bastion left open |
 
+mod command;
 pub(crate) mod connection;
 mod console;
+mod files;
+mod filter;
 pub(crate) mod handler;
 mod jump;
 pub(crate) mod listener;
@@ -27,8 +33,10 @@ pub(crate) mod orphan;
 pub(crate) mod recovery;
 pub(crate) mod relay;
 mod requests;
+mod scp;
 mod second_factor;
 pub(crate) mod session;
+mod sftp;
 pub(crate) mod traces;
 mod upstream;
 

@@ -27,8 +27,14 @@ pub(crate) struct Channel {
 
 impl Channel {
     pub(crate) fn open(at: Micros, kind: &ChannelKind, limits: Limits) -> Self {
-        let source = || Source {
-            tally: Tally::new(),
+        // What moves files is hashed file by file by whoever follows it; hashing it twice costs as
+        // much again.
+        let tally = match kind {
+            ChannelKind::Terminal { .. } | ChannelKind::Exec { .. } => Tally::new,
+            ChannelKind::Subsystem { .. } => Tally::unhashed,
+        };
+        let source = |tally| Source {
+            tally,
             decoder: Decoder::default(),
             recorded: 0,
             gap: 0,
@@ -52,9 +58,9 @@ impl Channel {
             shows_its_command: matches!(kind, ChannelKind::Exec { .. }),
             size,
             allowance,
-            stdin: Tally::new(),
-            stdout: source(),
-            stderr: source(),
+            stdin: tally(),
+            stdout: source(tally()),
+            stderr: source(Tally::new()),
             capped: false,
         }
     }
@@ -147,27 +153,37 @@ enum Allowance {
     },
 }
 
-/// Bytes that went one way, counted and hashed.
+/// Bytes that went one way, counted and, but for files, hashed.
 struct Tally {
     bytes: u64,
-    sha256: digest::Context,
+    sha256: Option<digest::Context>,
 }
 
 impl Tally {
     fn new() -> Self {
         Self {
             bytes: 0,
-            sha256: digest::Context::new(&digest::SHA256),
+            sha256: Some(digest::Context::new(&digest::SHA256)),
+        }
+    }
+
+    fn unhashed() -> Self {
+        Self {
+            bytes: 0,
+            sha256: None,
         }
     }
 
     fn add(&mut self, data: &[u8]) {
         self.bytes = self.bytes.saturating_add(data.len() as u64);
-        self.sha256.update(data);
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(data);
+        }
     }
 
     fn digest(&self) -> String {
-        keys::hex(self.sha256.clone().finish().as_ref())
+        let sha256 = self.sha256.clone().map(digest::Context::finish);
+        sha256.map_or_else(String::new, |digest| keys::hex(digest.as_ref()))
     }
 }
 

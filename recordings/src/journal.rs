@@ -55,14 +55,15 @@ pub enum ChannelKind {
     Exec {
         command: String,
     },
+    /// Also scp's far end, by its command.
     Subsystem {
         name: String,
     },
 }
 
 impl ChannelKind {
-    /// Terminals and commands have a cast; a subsystem speaks a binary protocol, which is counted
-    /// and hashed, and whose operations are journal lines.
+    /// Terminals and commands have a cast; a subsystem speaks a binary protocol, which is counted,
+    /// and whose operations are journal lines, each file with its digest.
     pub fn has_cast(&self) -> bool {
         match self {
             Self::Terminal { .. } | Self::Exec { .. } => true,
@@ -166,7 +167,8 @@ pub enum JournalEvent {
 }
 
 /// What went through a channel, whether or not it was kept. Digests are SHA-256 of the raw bytes
-/// in lower-case hex.
+/// in lower-case hex. A subsystem's input and output have none: its files have one each, in
+/// `file_operation` lines.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelSummary {
     pub channel: u32,

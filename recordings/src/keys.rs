@@ -188,7 +188,7 @@ pub(crate) fn aes(key: &[u8; 32]) -> Result<LessSafeKey, KeyError> {
 }
 
 /// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
     bytes
         .iter()

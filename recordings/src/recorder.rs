@@ -150,7 +150,7 @@ impl Recorder {
             .await
     }
 
-    /// Counts and hashes what the operator sent; it is never kept.
+    /// Counts what the operator sent, and hashes it where nobody else does; it is never kept.
     pub async fn input(
         &self,
         at: Micros,

@@ -452,6 +452,8 @@ async fn a_subsystem_is_counted_and_has_no_cast() {
     recorder.journal(Micros(2), operation).await.unwrap();
     let summary = recorder.close_channel(Micros(3), 0).await.unwrap();
     assert_eq!((summary.stdout_bytes, summary.recorded_bytes), (4, 0));
+    assert_eq!(summary.stdout_sha256, "", "its files are hashed one by one");
+    assert_eq!(summary.stderr_sha256.len(), 64);
     desk.finish(&recorder, 4).await;
     assert_eq!(desk.files("s1"), ["journal.sealed", "manifest.json"]);
     desk.assert_holds("s1");

@@ -132,6 +132,48 @@ impl<'a> Ssh<'a> {
         self.command_with(&[])
     }
 
+    /// What a client names to get there.
+    #[must_use]
+    pub const fn host(&self) -> &'static str {
+        match self.way {
+            Way::LoginName => "bastion",
+            Way::Jump => TARGET,
+        }
+    }
+
+    /// `scp` or `sftp` with what this `ssh` is given, ready for its own arguments. For whom a code
+    /// need not be asked.
+    #[must_use]
+    pub fn copying(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let mut words = self.words().into_iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "-l" => command.arg(format!("-oUser={}", words.next().unwrap())),
+                _ => command.arg(word),
+            };
+        }
+        command.env_remove("SSH_AUTH_SOCK");
+        command
+    }
+
+    /// The same as a shell reads it, for programs that run `ssh` themselves.
+    #[must_use]
+    pub fn shell_words(&self) -> String {
+        let words = self.words();
+        let quoted = words.iter().map(|word| format!(" '{word}'"));
+        format!("ssh{}", quoted.collect::<String>())
+    }
+
+    /// Everything before the host.
+    fn words(&self) -> Vec<String> {
+        let command = self.command();
+        let words = command.get_args().map(|word| word.to_str().unwrap());
+        let mut words: Vec<_> = words.map(str::to_owned).collect();
+        words.pop();
+        words
+    }
+
     /// The questions that were asked of the person, over all calls so far.
     #[must_use]
     pub fn questions(&self) -> Vec<String> {
@@ -171,10 +213,7 @@ impl<'a> Ssh<'a> {
         command
             .args(&self.options)
             .args(options)
-            .arg(match self.way {
-                Way::LoginName => "bastion",
-                Way::Jump => TARGET,
-            })
+            .arg(self.host())
             .env_remove("SSH_AUTH_SOCK");
         command
     }

@@ -31,6 +31,13 @@ use tracing::{debug, warn};
 const WINDOW: u32 = 2 * 1024 * 1024;
 const PIECE: usize = 32 * 1024;
 const SHELL: &str = "/bin/sh";
+/// Where systems keep it.
+const SFTP_SERVERS: [&str; 4] = [
+    "/usr/lib/openssh/sftp-server",
+    "/usr/lib/ssh/sftp-server",
+    "/usr/libexec/openssh/sftp-server",
+    "/usr/libexec/sftp-server",
+];
 
 /// What the practice target is made of.
 pub(crate) struct PracticeTarget {
@@ -207,6 +214,22 @@ impl russh::server::Handler for Shells {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         self.run(channel, Some(&String::from_utf8_lossy(command)), session)
+    }
+
+    /// Files, where this machine has OpenSSH's server for them.
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let server = SFTP_SERVERS.iter().find(|path| Path::new(path).exists());
+        match server {
+            Some(server) if name == "sftp" => {
+                self.run(channel, Some(&format!("exec {server}")), session)
+            }
+            Some(_) | None => session.channel_failure(channel),
+        }
     }
 }
 

@@ -7,11 +7,12 @@ use super::{
 };
 use crate::config::Config;
 use crate::{clock, output as say};
+use access::grant::Operation;
 use access::session::SessionState;
 use access::{InterventionId, OperatorId, Session, SessionId, Time, totp};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -399,7 +400,12 @@ impl<'a> Story<'a> {
     }
 
     async fn second_intervention(&self) -> Result<InterventionId> {
-        open_intervention(self.running, Duration::from_mins(10)).await
+        open_intervention(
+            self.running,
+            Duration::from_mins(10),
+            BTreeSet::from([Operation::Shell, Operation::Exec]),
+        )
+        .await
     }
 
     async fn review_due(&mut self, who: &OperatorId) -> Result<String> {

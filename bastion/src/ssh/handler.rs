@@ -316,8 +316,8 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
     let opened = if let Some(live) = joined {
         Ok(Arc::clone(live))
     } else {
-        let (operation, motive) = (start.run.operation(), motive(&start));
-        let opened = session::open(front, proven, &destination, operation, &motive).await;
+        let (operations, motive) = (start.run.operations(), motive(&start));
+        let opened = session::open(front, proven, &destination, operations, &motive).await;
         if let Ok(live) = &opened {
             open.push(Arc::clone(live));
             connection.watch_over(live);
@@ -628,7 +628,7 @@ impl russh::server::Handler for Handler {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         if self.passes("exec", Request::Exec { command }, channel) {
-            self.start(channel, Run::Exec(command.to_vec()), session);
+            self.start(channel, Run::command_line(command), session);
             return Ok(());
         }
         session.channel_failure(channel)
@@ -640,9 +640,10 @@ impl russh::server::Handler for Handler {
         name: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        // No row of the table lets one pass yet; asked all the same, so that it is traced.
-        let passes = self.passes("subsystem", Request::Subsystem { name }, channel);
-        debug!(passes, name, "subsystem");
+        if self.passes("subsystem", Request::Subsystem { name }, channel) {
+            self.start(channel, Run::Sftp, session);
+            return Ok(());
+        }
         session.channel_failure(channel)
     }
 

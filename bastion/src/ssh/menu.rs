@@ -103,7 +103,7 @@ struct Request {
     /// An account on the system; repeat for several
     #[arg(long = "account")]
     accounts: Vec<String>,
-    /// What will be done: shell, exec
+    /// What will be done: shell, exec, upload, download
     #[arg(long, value_delimiter = ',', default_value = "shell,exec")]
     operations: Vec<Doing>,
     /// A colleague who takes part; repeat for several
@@ -150,7 +150,12 @@ pub(crate) async fn run(
         return None;
     }
     match &start.run {
-        Run::Exec(command) => {
+        Run::Sftp => {
+            let here = "There are no files on the bastion itself; name a system, as in   sftp -J …@bastion root@db1.chu-exemple";
+            session::say_and_close(start, here).await;
+            None
+        }
+        Run::Exec(command) | Run::Scp { command, .. } => {
             let command = String::from_utf8_lossy(command).into_owned();
             let mut console = Console::open(start).await?;
             let (text, status) = match words(&command) {

@@ -14,15 +14,16 @@
 //! both connections, and nothing else: at most one window per direction is queued. The two
 //! directions never wait for each other, and neither waits for a channel that is gone.
 
-use std::future::{Future, pending};
+use std::future::pending;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use super::filter::{Filter, Unpassable};
 use bytes::Bytes;
 use recordings::{JournalEvent, Micros, Recorder, RecordingFailed, Side, Stream};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// For the last words to an operator or a target that may not be reading.
@@ -82,75 +83,32 @@ pub(crate) struct Activity {
     pub(crate) target: AtomicI64,
 }
 
-/// What becomes of a piece of data: what goes on to the other side, and what goes back to where it
-/// came from instead.
-pub(crate) struct Passed {
-    pub(crate) on: Bytes,
-    pub(crate) back: Bytes,
-}
-
-/// Looks into the data between recording and sending: `sftp.rs` refuses single operations in the
-/// protocol's own words. A filter that sends something back gives out whole packets of its protocol,
-/// so that what it sends back falls between two of them.
-pub(crate) trait Filter: Sync {
-    fn operator_sent(
-        &self,
-        data: Bytes,
-    ) -> impl Future<Output = Result<Passed, RecordingFailed>> + Send;
-
-    fn target_sent(
-        &self,
-        data: Bytes,
-    ) -> impl Future<Output = Result<Passed, RecordingFailed>> + Send;
-}
-
-/// Lets everything pass.
-pub(crate) struct Plain;
-
-impl Filter for Plain {
-    async fn operator_sent(&self, data: Bytes) -> Result<Passed, RecordingFailed> {
-        Ok(Passed {
-            on: data,
-            back: Bytes::new(),
-        })
-    }
-
-    async fn target_sent(&self, data: Bytes) -> Result<Passed, RecordingFailed> {
-        Ok(Passed {
-            on: data,
-            back: Bytes::new(),
-        })
-    }
-}
-
 /// Where a channel's traffic is written down before it is passed on.
-pub(crate) struct Tap<'a, F, C> {
+pub(crate) struct Tap<'a, C> {
     pub(crate) recorder: &'a Recorder,
     /// The channel's number in the recording.
     pub(crate) channel: u32,
     pub(crate) clock: C,
     pub(crate) activity: &'a Activity,
-    pub(crate) filter: &'a F,
+    pub(crate) filter: &'a Filter,
 }
 
 /// Relays until one side has closed, a connection is lost, the recorder fails, or `orders` cuts (or
 /// is dropped: a relay without its session ends). Takes at most [`FAREWELL`] to end, twice.
-pub(crate) async fn relay<O, T, F, C>(
+pub(crate) async fn relay<O, T, C>(
     operator: End<O>,
     target: End<T>,
-    tap: Tap<'_, F, C>,
+    tap: Tap<'_, C>,
     mut orders: mpsc::Receiver<Order>,
 ) -> RelayEnd
 where
     O: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
     T: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
-    F: Filter,
     C: Fn() -> Micros + Sync,
 {
     let link = Link {
         operator: operator.write,
         target: target.write,
-        turn: Mutex::default(),
         tap,
         said: Said::default(),
     };
@@ -177,17 +135,14 @@ struct Said {
     exit: AtomicBool,
 }
 
-struct Link<'a, O, T, F, C>
+struct Link<'a, O, T, C>
 where
     O: From<(ChannelId, ChannelMsg)>,
     T: From<(ChannelId, ChannelMsg)>,
 {
     operator: ChannelWriteHalf<O>,
     target: ChannelWriteHalf<T>,
-    /// Held for a whole message to the operator, so that what a filter sends back is not put
-    /// between two parts of one that waits for his window.
-    turn: Mutex<()>,
-    tap: Tap<'a, F, C>,
+    tap: Tap<'a, C>,
     said: Said,
 }
 
@@ -202,6 +157,28 @@ enum Stop {
     /// The side it writes to is gone.
     NotTaken,
     Recording(RecordingFailed),
+    /// The channel ends with this sentence.
+    Broken(String),
+}
+
+impl Stop {
+    /// The relay's end, where this is more than one side's that takes nothing any more.
+    fn end(self) -> Option<RelayEnd> {
+        match self {
+            Self::NotTaken => None,
+            Self::Recording(failed) => Some(RelayEnd::RecordingFailed(failed)),
+            Self::Broken(sentence) => Some(RelayEnd::Cut(sentence)),
+        }
+    }
+}
+
+impl From<Unpassable> for Stop {
+    fn from(unpassable: Unpassable) -> Self {
+        match unpassable {
+            Unpassable::Recording(failed) => Self::Recording(failed),
+            Unpassable::Broken(sentence) => Self::Broken(sentence),
+        }
+    }
 }
 
 impl From<RecordingFailed> for Stop {
@@ -216,17 +193,17 @@ impl From<russh::Error> for Stop {
     }
 }
 
-impl<O, T, F, C> Link<'_, O, T, F, C>
+impl<O, T, C> Link<'_, O, T, C>
 where
     O: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
     T: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static,
-    F: Filter,
     C: Fn() -> Micros + Sync,
 {
     /// From the operator to the target. Ends when the operator has left.
     async fn upward(&self, mut operator: ChannelReadHalf) -> RelayEnd {
         let pump = async {
             let mut input = Input::Open;
+            let mut on = Vec::new();
             while let Some(message) = operator.wait().await {
                 let closed = matches!(message, ChannelMsg::Close);
                 let passed = if closed {
@@ -235,14 +212,16 @@ where
                     if matches!(message, ChannelMsg::Eof) {
                         input = Input::Ended;
                     }
-                    self.message_of_operator(message).await
+                    self.message_of_operator(message, &mut on).await
                 };
                 match passed {
                     Ok(()) if closed => self.operator.disconnected().await,
                     Ok(()) => {}
-                    // The target takes no more; what it sent before is still on its way down.
-                    Err(Stop::NotTaken) => return pending().await,
-                    Err(Stop::Recording(failed)) => return RelayEnd::RecordingFailed(failed),
+                    Err(stop) => match stop.end() {
+                        Some(end) => return end,
+                        // The target takes no more; what it sent before is still on its way down.
+                        None => return pending().await,
+                    },
                 }
             }
             RelayEnd::OperatorLeft
@@ -278,29 +257,41 @@ where
         }
     }
 
-    /// From the target to the operator. Ends when the target has closed or is lost.
+    /// From the target to the operator. Ends when the target has closed or is lost. Nothing else
+    /// writes data to the operator, so that what the filter answers itself falls between two packets
+    /// of the target's.
     async fn downward(&self, mut target: ChannelReadHalf) -> RelayEnd {
-        while let Some(message) = target.wait().await {
-            if matches!(message, ChannelMsg::Close) {
-                return RelayEnd::Finished;
-            }
-            match self.message_of_target(message).await {
-                // An operator who takes no more data may still be told of the end.
-                Ok(()) | Err(Stop::NotTaken) => {}
-                Err(Stop::Recording(failed)) => return RelayEnd::RecordingFailed(failed),
+        let mut on = Vec::new();
+        loop {
+            let passed = tokio::select! {
+                biased;
+                message = target.wait() => match message {
+                    Some(ChannelMsg::Close) => return RelayEnd::Finished,
+                    Some(message) => self.message_of_target(message, &mut on).await,
+                    None => return RelayEnd::TargetLost,
+                },
+                answers = self.tap.filter.answers() => self.answer(answers).await,
+            };
+            // An operator who takes no more data may still be told of the end.
+            if let Err(stop) = passed
+                && let Some(end) = stop.end()
+            {
+                return end;
             }
         }
-        RelayEnd::TargetLost
     }
 
     async fn ordered(&self, orders: &mut mpsc::Receiver<Order>) -> RelayEnd {
         while let Some(order) = orders.recv().await {
             match order {
-                Order::Say(sentence) => match timeout(FAREWELL, self.say(&sentence)).await {
-                    Ok(Err(Stop::Recording(failed))) => return RelayEnd::RecordingFailed(failed),
+                Order::Say(sentence) => {
                     // An operator who does not read misses a warning, not the cut.
-                    Ok(Ok(()) | Err(Stop::NotTaken)) | Err(_) => {}
-                },
+                    if let Ok(Err(stop)) = timeout(FAREWELL, self.say(&sentence)).await
+                        && let Some(end) = stop.end()
+                    {
+                        return end;
+                    }
+                }
                 Order::Cut(sentence) => return RelayEnd::Cut(sentence),
             }
         }
@@ -311,9 +302,13 @@ where
         clippy::wildcard_enum_match_arm,
         reason = "the library's messages are open-ended, and what is not named does not pass"
     )]
-    async fn message_of_operator(&self, message: ChannelMsg) -> Result<(), Stop> {
+    async fn message_of_operator(
+        &self,
+        message: ChannelMsg,
+        on: &mut Vec<Bytes>,
+    ) -> Result<(), Stop> {
         match message {
-            ChannelMsg::Data { data } => self.input(data).await,
+            ChannelMsg::Data { data } => self.input(data, on).await,
             ChannelMsg::Eof => {
                 self.journal(JournalEvent::Eof {
                     channel: self.tap.channel,
@@ -357,10 +352,14 @@ where
         clippy::wildcard_enum_match_arm,
         reason = "the library's messages are open-ended, and what is not named does not pass"
     )]
-    async fn message_of_target(&self, message: ChannelMsg) -> Result<(), Stop> {
+    async fn message_of_target(
+        &self,
+        message: ChannelMsg,
+        on: &mut Vec<Bytes>,
+    ) -> Result<(), Stop> {
         let channel = self.tap.channel;
         match message {
-            ChannelMsg::Data { data } => self.output(data).await,
+            ChannelMsg::Data { data } => self.output(data, on).await,
             ChannelMsg::ExtendedData { data, ext } => {
                 self.target_spoke();
                 self.record_output(Stream::Stderr, &data).await?;
@@ -411,7 +410,8 @@ where
         }
     }
 
-    async fn input(&self, data: Bytes) -> Result<(), Stop> {
+    /// `on` is empty before and after: it is only kept from one message to the next.
+    async fn input(&self, data: Bytes, on: &mut Vec<Bytes>) -> Result<(), Stop> {
         let Tap {
             recorder,
             channel,
@@ -422,26 +422,28 @@ where
         let now = self.now();
         activity.operator.store(now.0, Ordering::Relaxed);
         recorder.input(now, *channel, data.clone()).await?;
-        let Passed { on, back } = filter.operator_sent(data).await?;
-        if !back.is_empty() {
-            self.to_operator(back).await?;
+        filter.operator_sent(now, data, on).await?;
+        for piece in on.drain(..) {
+            self.target.data_bytes(piece).await?;
         }
-        Ok(self.target.data_bytes(on).await?)
+        Ok(())
     }
 
-    async fn output(&self, data: Bytes) -> Result<(), Stop> {
+    async fn output(&self, data: Bytes, on: &mut Vec<Bytes>) -> Result<(), Stop> {
         self.target_spoke();
         self.record_output(Stream::Stdout, &data).await?;
-        let Passed { on, back } = self.tap.filter.target_sent(data).await?;
-        if !back.is_empty() {
-            self.target.data_bytes(back).await?;
+        self.tap.filter.target_sent(self.now(), data, on).await?;
+        for piece in on.drain(..) {
+            self.operator.data_bytes(piece).await?;
         }
-        self.to_operator(on).await
+        Ok(())
     }
 
-    async fn to_operator(&self, data: Bytes) -> Result<(), Stop> {
-        let _turn = self.turn.lock().await;
-        Ok(self.operator.data_bytes(data).await?)
+    async fn answer(&self, answers: Bytes) -> Result<(), Stop> {
+        if self.said.eof.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Ok(self.operator.data_bytes(answers).await?)
     }
 
     /// Requests that the library does not know; it has answered them already, `break` with yes.

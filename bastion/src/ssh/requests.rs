@@ -3,6 +3,7 @@
 //! Whatever a client can ask on a connection or a channel has a row in [`verdict`]; a new kind of
 //! request does not compile without one.
 
+use super::command::{self, Direction};
 use access::grant::Operation;
 
 /// Everything a client can ask for, beside a channel for a session, which is only counted.
@@ -50,8 +51,8 @@ pub(crate) enum Stage {
 pub(crate) enum Verdict {
     /// Passed on, and written in the journal.
     Pass,
-    /// Passed on if the permit covers this operation.
-    Run(Operation),
+    /// Passed on if the permit covers one of these operations.
+    Run(&'static [Operation]),
     /// Refused and traced.
     Refuse {
         code: &'static str,
@@ -81,10 +82,14 @@ pub(crate) fn verdict(request: Request<'_>, stage: Stage) -> Verdict {
         (Request::Env { .. }, Stage::Fresh) => {
             refuse("env_refused", "this environment variable is refused")
         }
-        (Request::Shell, Stage::Fresh) => Verdict::Run(Operation::Shell),
+        (Request::Shell, Stage::Fresh) => Verdict::Run(&[Operation::Shell]),
         (Request::Exec { command }, Stage::Fresh) => exec(command),
+        // What of it passes is decided for each of its requests.
+        (Request::Subsystem { name: "sftp" }, Stage::Fresh) => {
+            Verdict::Run(&[Operation::Upload, Operation::Download])
+        }
         (Request::Subsystem { .. }, Stage::Fresh) => {
-            refuse(LATER, "this subsystem is not offered yet")
+            refuse("subsystem_refused", "no subsystem is offered but sftp")
         }
         (Request::Unknown { name }, _) if is_usual(name) => Verdict::Pass,
         (Request::Unknown { .. }, _) => {
@@ -127,26 +132,11 @@ pub(crate) fn is_ours(name: &str) -> bool {
 }
 
 fn exec(command: &[u8]) -> Verdict {
-    if is_scp_server(command) {
-        return refuse(
-            LATER,
-            "scp is not offered yet; use   tar c FILES | ssh … 'tar x'",
-        );
-    }
-    Verdict::Run(Operation::Exec)
-}
-
-/// The far end of scp's own protocol: `scp [options] -t PATH` or `-f PATH`.
-fn is_scp_server(command: &[u8]) -> bool {
-    let mut words = command
-        .split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty());
-    let program = words.next().unwrap_or_default();
-    let named_scp = program.rsplit(|b| *b == b'/').next() == Some(b"scp");
-    named_scp
-        && words
-            .take_while(|word| word.starts_with(b"-"))
-            .any(|word| word.iter().skip(1).any(|flag| matches!(flag, b't' | b'f')))
+    Verdict::Run(match command::scp(command).map(|scp| scp.direction) {
+        Some(Direction::Upload) => &[Operation::Upload],
+        Some(Direction::Download) => &[Operation::Download],
+        None => &[Operation::Exec],
+    })
 }
 
 const fn refuse(code: &'static str, sentence: &'static str) -> Verdict {
@@ -158,6 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a row for each request")]
     fn only_the_listed_requests_pass() {
         let rows = [
             (Request::OpenDirectTcpip, Stage::Fresh, "not_offered"),
@@ -202,16 +193,30 @@ mod tests {
                     command: b"scp -t /tmp",
                 },
                 Stage::Fresh,
-                "not_offered",
+                "run upload",
             ),
             (
                 Request::Exec {
                     command: b" /usr/bin/scp -rp -f x",
                 },
                 Stage::Fresh,
-                "not_offered",
+                "run download",
             ),
             (Request::Exec { command: b"scp" }, Stage::Fresh, "run exec"),
+            (
+                Request::Exec {
+                    command: b"scp -t x; id",
+                },
+                Stage::Fresh,
+                "run exec",
+            ),
+            (
+                Request::Exec {
+                    command: b"scp -f $(id)",
+                },
+                Stage::Fresh,
+                "run exec",
+            ),
             (
                 Request::Exec {
                     command: b"scp a:b -t",
@@ -227,7 +232,17 @@ mod tests {
             (
                 Request::Subsystem { name: "sftp" },
                 Stage::Fresh,
-                "not_offered",
+                "run upload download",
+            ),
+            (
+                Request::Subsystem { name: "sftp" },
+                Stage::Started,
+                "channel_started",
+            ),
+            (
+                Request::Subsystem { name: "netconf" },
+                Stage::Fresh,
+                "subsystem_refused",
             ),
             (
                 Request::Unknown {
@@ -251,7 +266,10 @@ mod tests {
         for (request, stage, expected) in rows {
             let answer = match verdict(request, stage) {
                 Verdict::Pass => "pass".to_owned(),
-                Verdict::Run(operation) => format!("run {}", operation.code()),
+                Verdict::Run(operations) => {
+                    let codes: Vec<_> = operations.iter().map(|each| each.code()).collect();
+                    format!("run {}", codes.join(" "))
+                }
                 Verdict::Refuse { code, .. } => code.to_owned(),
             };
             assert_eq!(answer, expected, "{request:?} {stage:?}");

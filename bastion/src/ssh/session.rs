@@ -5,13 +5,16 @@
 //! ```
 //! INVARIANT: no session without a recording, and no target before both are durable.
 
+use super::command::{self, ScpCommand};
+use super::files::{Allowed, BOTH};
+use super::filter::{Files, Filter, Protocol};
 use super::handler::{OperatorChannel, OperatorHandle};
 use super::login::{Destination, ProvenAt};
 use super::orphan::{self, NOT_OPENED};
-use super::relay::{Activity, End, Order, Plain, RelayEnd, Tap, relay};
+use super::relay::{Activity, End, Order, RelayEnd, Tap, relay};
 use super::traces::{self, Trace};
 use super::upstream::{self, Upstream, UpstreamError};
-use super::{Front, requests};
+use super::{Front, requests, scp, sftp};
 use crate::{clock, secrets};
 use access::decide::{
     Arming, Capacity, Code, LoginAge, Means, Place, Recording, Supervision, choose, decide,
@@ -27,7 +30,7 @@ use recordings::{
 };
 use russh::ChannelMsg;
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -116,8 +119,26 @@ pub(crate) struct Live {
 
 struct Running {
     orders: mpsc::Sender<Order>,
-    operation: Operation,
+    covers: Covers,
     terminal: bool,
+}
+
+/// What a running channel goes on under.
+#[derive(Clone)]
+enum Covers {
+    /// This, or it does not go on.
+    One(Operation),
+    /// As many of these as are left, and at least one.
+    Some(Arc<Allowed>),
+}
+
+impl Covers {
+    fn operations(&self) -> Vec<Operation> {
+        match self {
+            Self::One(operation) => vec![*operation],
+            Self::Some(allowed) => allowed.operations(),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -129,20 +150,81 @@ struct Cut {
 pub(crate) enum Run {
     Shell,
     Exec(Vec<u8>),
+    /// A command that is scp's far end and nothing else.
+    Scp {
+        command: Vec<u8>,
+        scp: ScpCommand,
+    },
+    Sftp,
 }
 
 impl Run {
-    pub(crate) const fn operation(&self) -> Operation {
+    /// What a command line runs.
+    pub(crate) fn command_line(command: &[u8]) -> Self {
+        match command::scp(command) {
+            Some(scp) => Self::Scp {
+                command: command.to_vec(),
+                scp,
+            },
+            None => Self::Exec(command.to_vec()),
+        }
+    }
+
+    /// It may start under any of these.
+    pub(crate) const fn operations(&self) -> &'static [Operation] {
         match self {
-            Self::Shell => Operation::Shell,
-            Self::Exec(_) => Operation::Exec,
+            Self::Shell => &[Operation::Shell],
+            Self::Exec(_) => &[Operation::Exec],
+            Self::Scp { scp, .. } => match scp.direction {
+                command::Direction::Upload => &[Operation::Upload],
+                command::Direction::Download => &[Operation::Download],
+            },
+            Self::Sftp => &BOTH,
+        }
+    }
+
+    const fn moves_files(&self) -> bool {
+        match self {
+            Self::Scp { .. } | Self::Sftp => true,
+            Self::Shell | Self::Exec(_) => false,
+        }
+    }
+
+    /// What it goes on under, where `allowed` were found to be covered.
+    fn covers(&self, allowed: &[Operation]) -> Covers {
+        match (self, self.operations()) {
+            (Self::Sftp, _) | (_, []) => Covers::Some(Arc::new(Allowed::new(allowed))),
+            (_, [operation, ..]) => Covers::One(*operation),
         }
     }
 
     fn command(&self) -> Option<String> {
         match self {
-            Self::Shell => None,
-            Self::Exec(command) => Some(String::from_utf8_lossy(command).into_owned()),
+            Self::Shell | Self::Sftp => None,
+            Self::Exec(command) | Self::Scp { command, .. } => {
+                Some(String::from_utf8_lossy(command).into_owned())
+            }
+        }
+    }
+
+    /// What of it is recorded. Files are counted, hashed and named, but not kept.
+    fn kind(&self, terminal: Option<&Terminal>) -> ChannelKind {
+        match (self, terminal) {
+            (Self::Sftp, _) => ChannelKind::Subsystem {
+                name: "sftp".to_owned(),
+            },
+            (Self::Scp { .. }, _) => ChannelKind::Subsystem {
+                name: self.command().unwrap_or_default(),
+            },
+            (Self::Shell | Self::Exec(_), Some(terminal)) => ChannelKind::Terminal {
+                cols: terminal.cols,
+                rows: terminal.rows,
+                term: terminal.term.clone(),
+                command: self.command(),
+            },
+            (Self::Shell | Self::Exec(_), None) => ChannelKind::Exec {
+                command: self.command().unwrap_or_default(),
+            },
         }
     }
 }
@@ -183,12 +265,13 @@ pub(crate) struct Start {
     pub(crate) typed_ahead: Vec<u8>,
 }
 
-/// Decides, records, opens. The order is an invariant.
+/// Decides, records, opens. The order is an invariant. It is opened under a permit for any of
+/// `operations`, in their order.
 pub(crate) async fn open(
     front: &Front,
     proven: &Proven,
     destination: &Destination,
-    operation: Operation,
+    operations: &[Operation],
     motive: &str,
 ) -> Result<Arc<Live>, NotOpened> {
     if front.traces.is_stuck(clock::monotonic()) {
@@ -197,8 +280,7 @@ pub(crate) async fn open(
         return Err(stuck);
     }
     let now = clock::now();
-    let means = means(front, proven.age(front));
-    let permit = match permit_for(front, proven, destination, operation, means, now).await {
+    let permit = match permit_for_any(front, proven, destination, operations, now).await {
         Ok(permit) => permit,
         Err(not_opened) => {
             trace_refusal(front, proven, destination, &not_opened).await;
@@ -210,6 +292,24 @@ pub(crate) async fn open(
         trace_refusal(front, proven, destination, not_opened).await;
     }
     opened
+}
+
+async fn permit_for_any(
+    front: &Front,
+    proven: &Proven,
+    destination: &Destination,
+    operations: &[Operation],
+    now: Time,
+) -> Result<Permit, NotOpened> {
+    let mut denied = Err(NotOpened::Denied(Vec::new()));
+    for operation in operations {
+        let means = means(front, proven.age(front));
+        match permit_for(front, proven, destination, *operation, means, now).await {
+            Err(NotOpened::Denied(denials)) => denied = Err(NotOpened::Denied(denials)),
+            decided => return decided,
+        }
+    }
+    denied
 }
 
 async fn permit_for(
@@ -387,47 +487,84 @@ impl Live {
 
     /// Runs one channel from its request to its close. Refusals are said to the operator.
     pub(crate) async fn run_channel(self: &Arc<Self>, front: &Front, start: Start) {
-        let operation = start.run.operation();
-        if let Err(refused) = self.still_permits(front, operation).await {
-            let event = self
-                .event("request.refused")
-                .with("operation", operation)
-                .with("codes", refused.codes);
-            append(front, event).await;
-            say_and_close(start, &refused.said).await;
-            return;
-        }
+        let operations = start.run.operations();
+        let allowed = match self.still_permits(front, operations).await {
+            Ok(allowed) => allowed,
+            Err(refused) => {
+                let codes: Vec<_> = operations.iter().map(|each| each.code()).collect();
+                let event = self
+                    .event("request.refused")
+                    .with("operation", codes.join(","))
+                    .with("codes", refused.codes);
+                append(front, event).await;
+                say_and_close(start, &refused.said).await;
+                return;
+            }
+        };
         let number = self.next_channel.fetch_add(1, Ordering::Relaxed);
         self.running.send_modify(|running| *running += 1);
-        self.relay_channel(front, start, number).await;
+        let covers = start.run.covers(&allowed);
+        self.relay_channel(front, start, number, covers).await;
         self.channels().remove(&number);
         self.running.send_modify(|running| *running -= 1);
     }
 
-    /// Asks the decision again, for everything that runs: a fact may have changed.
+    /// Asks the decision again, for everything that runs: a fact may have changed. A channel that
+    /// goes on under one of two operations loses the other; what does not go on is denied.
     pub(crate) async fn decide_again(
         &self,
         front: &Front,
     ) -> Result<Result<(), Vec<Denial>>, StoreError> {
-        let running: BTreeSet<Operation> = self
+        let running: Vec<Covers> = self
             .channels()
             .values()
-            .map(|running| running.operation)
+            .map(|running| running.covers.clone())
             .collect();
-        let mut asked: Vec<Option<Operation>> = running.into_iter().map(Some).collect();
+        let asked: BTreeSet<Operation> = running.iter().flat_map(Covers::operations).collect();
+        let mut asked: Vec<Option<Operation>> = asked.into_iter().map(Some).collect();
         if asked.is_empty() {
             asked.push(None);
         }
         // A login that grows old ends nothing that runs.
-        self.decide_for(front, &asked, LoginAge::Young).await
+        let mut denied = self.denied_of(front, &asked, LoginAge::Young).await?;
+        if let Some(denials) = denied.remove(&None) {
+            return Ok(Err(denials));
+        }
+        for covers in running {
+            let (lost, left): (Vec<_>, Vec<_>) = covers
+                .operations()
+                .into_iter()
+                .partition(|operation| denied.contains_key(&Some(*operation)));
+            if let ([operation, ..], []) = (lost.as_slice(), left.as_slice()) {
+                return Ok(denied.remove(&Some(*operation)).map_or(Ok(()), Err));
+            }
+            if let Covers::Some(allowed) = covers {
+                self.withdraw(&allowed, &lost).await;
+            }
+        }
+        Ok(Ok(()))
     }
 
-    async fn decide_for(
+    /// Takes these operations from a channel that goes on without them.
+    async fn withdraw(&self, allowed: &Allowed, lost: &[Operation]) {
+        for operation in lost {
+            allowed.withdraw(*operation);
+            let text = format!("`{}` is not covered any more", operation.code());
+            info!(session.id = %self.id, "{text}");
+            let warning = JournalEvent::Warning { text };
+            if let Err(error) = self.recorder.journal(self.now(), warning).await {
+                warn!(session.id = %self.id, %error, "a withdrawal could not be recorded");
+            }
+        }
+    }
+
+    /// Those of `operations` that the facts do not cover now, and why.
+    async fn denied_of(
         &self,
         front: &Front,
         operations: &[Option<Operation>],
         login: LoginAge,
-    ) -> Result<Result<(), Vec<Denial>>, StoreError> {
+    ) -> Result<BTreeMap<Option<Operation>, Vec<Denial>>, StoreError> {
         let now = clock::now();
         let mut means = means(front, login);
         means.capacity = Capacity::Free;
@@ -435,13 +572,14 @@ impl Live {
             .store
             .facts_of(&self.row(), means, front.config.policy())
             .await?;
+        let mut denied = BTreeMap::new();
         for operation in operations {
             facts.asked.operation = *operation;
             if let Err(denials) = decide(&facts, now) {
-                return Ok(Err(denials));
+                denied.insert(*operation, denials);
             }
         }
-        Ok(Ok(()))
+        Ok(denied)
     }
 
     /// Ends it from outside. The sentence is said to the operator and kept in the trace.
@@ -543,15 +681,16 @@ impl Live {
         }
     }
 
-    /// Whether one more channel for `operation` may start now.
+    /// Which of `operations` one more channel may start under now; at least one.
     async fn still_permits(
         &self,
         front: &Front,
-        operation: Operation,
-    ) -> Result<(), ChannelRefused> {
+        operations: &[Operation],
+    ) -> Result<Vec<Operation>, ChannelRefused> {
+        let asked: Vec<_> = operations.iter().copied().map(Some).collect();
         let login = age(front, self.proven_at);
-        let decision = match self.decide_for(front, &[Some(operation)], login).await {
-            Ok(decision) => decision,
+        let denied = match self.denied_of(front, &asked, login).await {
+            Ok(denied) => denied,
             Err(error) => {
                 warn!(session.id = %self.id, %error, "the facts could not be read");
                 return Err(ChannelRefused::new(
@@ -560,29 +699,45 @@ impl Live {
                 ));
             }
         };
-        if let Err(denials) = decision {
+        let mut allowed = operations.to_vec();
+        allowed.retain(|operation| !denied.contains_key(&Some(*operation)));
+        if let (true, Some(denials)) = (allowed.is_empty(), denied.into_values().next()) {
             return Err(ChannelRefused {
                 codes: codes(&denials),
                 said: sentences(&denials),
             });
         }
-        if self.cut.get().is_some() || !self.upstream.permit().operations().contains(&operation) {
+        allowed.retain(|operation| self.upstream.permit().operations().contains(operation));
+        if self.cut.get().is_some() || allowed.is_empty() {
             return Err(ChannelRefused::new(
                 "session_over",
                 "this session is over; connect again",
             ));
         }
-        Ok(())
+        Ok(allowed)
     }
 
-    async fn relay_channel(self: &Arc<Self>, front: &Front, start: Start, number: u32) {
+    async fn relay_channel(
+        self: &Arc<Self>,
+        front: &Front,
+        start: Start,
+        number: u32,
+        covers: Covers,
+    ) {
         let id = start.channel.id();
         let handle = start.handle.clone();
-        let (operation, terminal) = (start.run.operation(), start.terminal.is_some());
+        let terminal = start.terminal.is_some() && !start.run.moves_files();
+        let filter = self.filter(number, &start.run, &covers);
         let (target, start) = match self.start_on_target(start, number).await {
             Ok(started) => started,
             Err((start, sentence)) => {
-                say_and_close(start, &sentence).await;
+                if let Run::Sftp = start.run {
+                    // Like the target, where it has no such subsystem.
+                    handle.channel_failure(id).await.unwrap_or_default();
+                    drop(start.channel.close().await);
+                } else {
+                    say_and_close(start, &sentence).await;
+                }
                 return;
             }
         };
@@ -602,7 +757,7 @@ impl Live {
             number,
             Running {
                 orders,
-                operation,
+                covers,
                 terminal,
             },
         );
@@ -611,13 +766,17 @@ impl Live {
             channel: number,
             clock: || self.now(),
             activity: &self.activity,
-            filter: &Plain,
+            filter: &filter,
         };
         if self.cut.get().is_some() {
             self.channels().remove(&number);
         }
         let end = relay(End::from(start.channel), target, tap, inbox).await;
-        match self.recorder.close_channel(self.now(), number).await {
+        let written = match filter.end(self.now()).await {
+            Ok(()) => self.recorder.close_channel(self.now(), number).await,
+            Err(error) => Err(error),
+        };
+        match written {
             Ok(_) => {}
             Err(error) => {
                 warn!(session.id = %self.id, %error, "a channel's end could not be recorded");
@@ -638,6 +797,23 @@ impl Live {
         // All of it: what goes on beside this channel is of the same connection and recording.
         let live = Arc::clone(self);
         tokio::spawn(async move { live.cut(cut).await });
+    }
+
+    /// What looks into the channel's data.
+    fn filter(&self, number: u32, run: &Run, covers: &Covers) -> Filter {
+        let (protocol, allowed) = match (run, covers) {
+            (Run::Sftp, Covers::Some(allowed)) => (
+                Protocol::Sftp(sftp::Conversation::new(number)),
+                Arc::clone(allowed),
+            ),
+            (Run::Scp { scp, .. }, _) => (
+                Protocol::Scp(scp::Conversation::new(number, scp.clone())),
+                Arc::default(),
+            ),
+            (Run::Shell | Run::Exec(_) | Run::Sftp, _) => return Filter::Plain,
+        };
+        let files = Files::new(self.recorder.clone(), number, allowed, protocol);
+        Filter::Files(Box::new(files))
     }
 
     /// Asks the target for the same thing. The recording knows of the channel before the target
@@ -665,17 +841,7 @@ impl Live {
             .open_channel()
             .await
             .map_err(|error| error.to_string())?;
-        let kind = match (&start.terminal, &start.run) {
-            (Some(terminal), run) => ChannelKind::Terminal {
-                cols: terminal.cols,
-                rows: terminal.rows,
-                term: terminal.term.clone(),
-                command: run.command(),
-            },
-            (None, run) => ChannelKind::Exec {
-                command: run.command().unwrap_or_default(),
-            },
-        };
+        let kind = start.run.kind(start.terminal.as_ref());
         self.recorder
             .open_channel(self.now(), number, kind)
             .await
@@ -690,7 +856,9 @@ impl Live {
                     .map_err(lost)?;
             }
         }
-        if let Some(terminal) = &start.terminal {
+        // Files do not pass through a terminal, which would change them.
+        let terminal = start.terminal.as_ref();
+        if let Some(terminal) = terminal.filter(|_| !start.run.moves_files()) {
             channel
                 .request_pty(
                     true,
@@ -715,9 +883,19 @@ impl Live {
                 channel.request_shell(true).await.map_err(lost)?;
                 ("shell", String::new())
             }
-            Run::Exec(command) => {
+            Run::Exec(command) | Run::Scp { command, .. } => {
+                if let Some(text) = command::told(command) {
+                    self.journal_told(number, text).await?;
+                }
                 channel.exec(true, command.as_slice()).await.map_err(lost)?;
                 ("exec", start.run.command().unwrap_or_default())
+            }
+            Run::Sftp => {
+                channel
+                    .request_subsystem(true, "sftp")
+                    .await
+                    .map_err(lost)?;
+                ("subsystem", "sftp".to_owned())
             }
         };
         let answer = answer_of(&mut channel).await;
@@ -727,6 +905,18 @@ impl Live {
             return Err(format!("the target refuses `{request}`"));
         }
         Ok(End::from(channel))
+    }
+
+    /// What a command line tells of files.
+    async fn journal_told(&self, channel: u32, text: String) -> Result<(), String> {
+        let note = JournalEvent::Note {
+            code: "files_told".to_owned(),
+            text: format!("channel {channel}: {text}"),
+        };
+        self.recorder
+            .journal(self.now(), note)
+            .await
+            .map_err(|_| "the session can no longer be recorded".to_owned())
     }
 
     async fn journal_request(
