@@ -380,6 +380,16 @@ impl Bastion {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// Its open sockets. Its connections to the database are files, and its pool's to keep.
+    #[must_use]
+    pub fn sockets(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.ready.pid))
+            .unwrap()
+            .filter_map(|file| fs::read_link(file.unwrap().path()).ok())
+            .filter(|open| open.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
     /// kill -9: nothing is closed, nothing is written.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -24,7 +24,7 @@ fn requests_that_nobody_reads_fill_no_memory_and_end_the_connection() {
         ("bob", &["requests", "300000", "1"]),
         ("operator3", &["variables", "3000", "200000"]),
     ] {
-        let (memory, files) = (bastion.rss_kib(), open_files(&bastion));
+        let (memory, sockets) = (bastion.rss_kib(), bastion.sockets());
         let ran = hostile_operator(&bastion, operator, deed);
         println!("{deed:?} {} KiB", bastion.rss_kib().saturating_sub(memory));
         assert!(
@@ -35,7 +35,7 @@ fn requests_that_nobody_reads_fill_no_memory_and_end_the_connection() {
         assert!(ran.stdout.contains("ended"), "{deed:?}: {ran:?}");
         // Nothing of it stays.
         eventually("its connection is gone", Duration::from_secs(15), || {
-            open_files(&bastion) <= files
+            bastion.sockets() <= sockets
         });
     }
     assert_eq!(bastion.ssh("alice").run("echo in").ok(), "in\n");
@@ -247,12 +247,6 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("hostile")
         .join(name)
-}
-
-fn open_files(bastion: &Bastion) -> usize {
-    fs::read_dir(format!("/proc/{}/fd", bastion.ready.pid))
-        .unwrap()
-        .count()
 }
 
 /// The server of `hostile/bad_target.py`, at the place and with the key of the bastion's target.
