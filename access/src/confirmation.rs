@@ -3,7 +3,7 @@
 
 use crate::audit::{Event, Who};
 use crate::changed::Changed;
-use crate::ids::OperatorId;
+use crate::ids::{FactorId, OperatorId};
 use crate::refusal::Refusal;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
@@ -32,13 +32,14 @@ pub struct Confirmation {
 }
 
 /// Where a confirmation stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum ConfirmationState {
     Waiting,
-    /// The passkey was verified.
+    /// This passkey was verified.
     Confirmed {
         at: Time,
+        factor: FactorId,
     },
     /// The number typed was wrong, or the person said it was not him.
     Denied {
@@ -74,10 +75,12 @@ impl Confirmation {
         Changed::new(opened, event)
     }
 
-    /// Records a verified passkey of `by` who typed `number`. A wrong number spends the confirmation.
+    /// Records that passkey `factor` of `by` was verified, who typed `number`. A wrong number
+    /// spends the confirmation.
     pub fn confirm(
         mut self,
         by: &OperatorId,
+        factor: FactorId,
         number: u8,
         now: Time,
     ) -> Result<Changed<Self>, Refusal> {
@@ -89,7 +92,10 @@ impl Confirmation {
             ));
         }
         let (state, name) = if number == self.number {
-            (ConfirmationState::Confirmed { at: now }, "login.confirmed")
+            (
+                ConfirmationState::Confirmed { at: now, factor },
+                "login.confirmed",
+            )
         } else {
             (ConfirmationState::Denied { at: now }, "login.denied")
         };
@@ -160,6 +166,10 @@ mod tests {
         .0
     }
 
+    fn passkey() -> FactorId {
+        FactorId::from_random([7; 16])
+    }
+
     fn at(seconds: i64) -> Time {
         Time::from_micros(seconds * 1_000_000)
     }
@@ -167,7 +177,11 @@ mod tests {
     #[test]
     fn a_confirmed_login_is_taken_once() {
         let alice = OperatorId::parse("alice").unwrap();
-        let confirmed = opened().confirm(&alice, 42, at(1)).unwrap().into_parts().0;
+        let confirmed = opened()
+            .confirm(&alice, passkey(), 42, at(1))
+            .unwrap()
+            .into_parts()
+            .0;
         let used = confirmed.take(at(2)).unwrap().into_parts().0;
         assert_eq!(used.take(at(3)).unwrap_err().code, "not_confirmed");
     }
@@ -175,9 +189,17 @@ mod tests {
     #[test]
     fn a_wrong_number_spends_the_confirmation() {
         let alice = OperatorId::parse("alice").unwrap();
-        let denied = opened().confirm(&alice, 41, at(1)).unwrap().into_parts().0;
+        let denied = opened()
+            .confirm(&alice, passkey(), 41, at(1))
+            .unwrap()
+            .into_parts()
+            .0;
         assert_eq!(
-            denied.clone().confirm(&alice, 42, at(1)).unwrap_err().code,
+            denied
+                .clone()
+                .confirm(&alice, passkey(), 42, at(1))
+                .unwrap_err()
+                .code,
             "confirmation_over"
         );
         assert_eq!(denied.take(at(1)).unwrap_err().code, "not_confirmed");
@@ -187,11 +209,14 @@ mod tests {
     fn three_minutes_later_it_is_too_late() {
         let alice = OperatorId::parse("alice").unwrap();
         assert_eq!(
-            opened().confirm(&alice, 42, at(180)).unwrap_err().code,
+            opened()
+                .confirm(&alice, passkey(), 42, at(180))
+                .unwrap_err()
+                .code,
             "confirmation_over"
         );
         let confirmed = opened()
-            .confirm(&alice, 42, at(179))
+            .confirm(&alice, passkey(), 42, at(179))
             .unwrap()
             .into_parts()
             .0;
@@ -202,7 +227,10 @@ mod tests {
     fn another_persons_passkey_confirms_nothing() {
         let bob = OperatorId::parse("bob").unwrap();
         assert_eq!(
-            opened().confirm(&bob, 42, at(1)).unwrap_err().code,
+            opened()
+                .confirm(&bob, passkey(), 42, at(1))
+                .unwrap_err()
+                .code,
             "confirmation_of_another"
         );
     }

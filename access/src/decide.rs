@@ -5,6 +5,7 @@
 //! What is deliberately absent: any exception, any role that passes a rule, any clock.
 
 use crate::actor::{Actor, ActorState};
+use crate::credentials::{Credentials, Given};
 use crate::grant::{Grant, Operation, Standing};
 use crate::ids::{AccountName, CustomerId, GrantId, InterventionId, OperatorId, printable};
 use crate::intervention::{Intervention, Phase};
@@ -25,8 +26,8 @@ pub struct Facts {
     pub operator: Option<Operator>,
     /// Whom he works for.
     pub actor: Option<Actor>,
-    /// What he proved besides his key.
-    pub proof: Option<Proof>,
+    /// What he proved himself with, and what has become of it.
+    pub given: Option<Given>,
     pub place: Place,
     /// Where he wants to go; `None` where nothing is registered under that name.
     pub target: Option<Target>,
@@ -128,12 +129,13 @@ pub struct Policy {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// Nobody is registered under that login, or he does not hold the role that works on targets.
+    /// Nobody is registered under that login, or he does not hold the role that works on targets,
+    /// or the key is not his (any more).
     OperatorUnknown,
     OperatorSuspended,
     ActorSuspended,
     CharterNotAccepted,
-    /// None was proven, or too long ago.
+    /// None was proven, or too long ago, or what was proven is out of use.
     SecondFactorMissing,
     SecondFactorTooWeak,
     SourceAddressRefused,
@@ -273,7 +275,7 @@ pub struct Permit {
     plan_version: u32,
     purpose: String,
     operations: BTreeSet<Operation>,
-    proof: Proof,
+    credentials: Credentials,
     source: IpAddr,
     decided_at: Time,
     ends_at: Time,
@@ -312,13 +314,15 @@ impl Permit {
     pub const fn operations(&self) -> &BTreeSet<Operation> {
         &self.operations
     }
-    pub const fn proof(&self) -> Proof {
-        self.proof
+    /// What the person proved himself with.
+    pub const fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
     pub const fn source(&self) -> IpAddr {
         self.source
     }
-    /// The earliest of the window's end, the grant's end, its review and the session limit.
+    /// The earliest of the window's end, the grant's end, its review, the session limit and the end
+    /// of the certificate that was given, if one was.
     pub const fn ends_at(&self) -> Time {
         self.ends_at
     }
@@ -348,6 +352,27 @@ pub fn decide(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
         return Err(denials);
     }
     permit(facts, now)
+}
+
+/// Whether whoever logged in may still be here, whatever he wants to do: he, whom he works for and
+/// what he proved himself with. Of the facts, only those about the person are looked at.
+pub fn may_stay(facts: &Facts, now: Time) -> Result<(), Vec<Denial>> {
+    let about_him = [
+        Code::OperatorSuspended,
+        Code::ActorSuspended,
+        Code::SecondFactorMissing,
+    ];
+    let rules = RULES.iter().filter(|(code, _)| about_him.contains(code));
+    let unknown: (Code, Rule) = (Code::OperatorUnknown, nobody);
+    let denials: Vec<Denial> = std::iter::once(&unknown)
+        .chain(rules)
+        .filter_map(|(code, rule)| rule(facts, now).map(|reason| reason.denial(*code)))
+        .collect();
+    if denials.is_empty() {
+        Ok(())
+    } else {
+        Err(denials)
+    }
 }
 
 /// The decision over several candidates: every permit, or the denials of the nearest candidate
@@ -400,21 +425,38 @@ fn because(sentence: String, next: impl Into<String>) -> Option<Reason> {
     })
 }
 
-/// Every rule with its code, in the order of [`Code::ALL`].
-const RULES: [(Code, Rule); 30] = [
-    (Code::OperatorUnknown, |f, _| match &f.operator {
-        Some(operator) if operator.details.roles.contains(&Role::Operator) => None,
-        Some(operator) => because(
-            format!(
-                "`{}` is not registered as one who works on targets",
-                operator.id
-            ),
-            "ask an administrator for the role `operator`",
-        ),
-        None => because(
+/// Nobody is registered under that login, or not with that key.
+fn nobody(f: &Facts, _: Time) -> Option<Reason> {
+    let Some(operator) = &f.operator else {
+        return because(
             format!("there is no operator `{}`", printable(&f.asked.operator)),
             "check the login name",
+        );
+    };
+    let key = &f.given.as_ref()?.credentials.key;
+    (!operator.holds(key)).then_some(())?;
+    because(
+        format!("key `{}` is not one of `{}`'s", printable(key), operator.id),
+        "log in with a key that is declared for you",
+    )
+}
+
+fn without_role(f: &Facts) -> Option<Reason> {
+    let operator = f.operator.as_ref()?;
+    (!operator.details.roles.contains(&Role::Operator)).then_some(())?;
+    because(
+        format!(
+            "`{}` is not registered as one who works on targets",
+            operator.id
         ),
+        "ask an administrator for the role `operator`",
+    )
+}
+
+/// Every rule with its code, in the order of [`Code::ALL`].
+const RULES: [(Code, Rule); 30] = [
+    (Code::OperatorUnknown, |f, now| {
+        nobody(f, now).or_else(|| without_role(f))
     }),
     (Code::OperatorSuspended, |f, _| {
         match &f.operator.as_ref()?.state {
@@ -450,26 +492,30 @@ const RULES: [(Code, Rule); 30] = [
             format!("read and accept it at {}/charter", f.policy.host_web),
         )
     }),
-    (Code::SecondFactorMissing, |f, _| match f.proof {
+    (Code::SecondFactorMissing, |f, now| match &f.given {
         Some(_) if f.means.login == LoginAge::Old => because(
             "you logged in too long ago for anything new".to_owned(),
             "log in again",
         ),
-        Some(_) => None,
+        Some(given) => because(
+            given.why_not(f.operator.as_ref()?, f.place.source, now)?,
+            "log in again",
+        ),
         None => because(
             "no second factor was proven".to_owned(),
             "connect again and give a code or confirm with a passkey",
         ),
     }),
-    (Code::SecondFactorTooWeak, |f, _| match f.proof {
-        Some(proof) if proof < f.policy.weakest_proof => because(
+    (Code::SecondFactorTooWeak, |f, _| {
+        let given = f.given.as_ref()?;
+        (given.credentials.proof < f.policy.weakest_proof).then_some(())?;
+        because(
             "a code is not enough here; a passkey is asked for".to_owned(),
             format!(
                 "connect again and confirm with a passkey; enrol one at {}",
                 f.policy.host_web
             ),
-        ),
-        Some(_) | None => None,
+        )
     }),
     (Code::SourceAddressRefused, |f, _| {
         let sources = &f.operator.as_ref()?.details.sources;
@@ -798,12 +844,12 @@ fn grant_is_decided(grant: &Grant) -> bool {
 }
 
 fn permit(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
-    let (Some(operator), Some(target), Some(grant), Some(intervention), Some(proof)) = (
+    let (Some(operator), Some(target), Some(grant), Some(intervention), Some(given)) = (
         &facts.operator,
         &facts.target,
         facts.matching_grant(),
         &facts.intervention,
-        facts.proof,
+        &facts.given,
     ) else {
         // The rules have refused every such case; a rule that is lost must not open a door.
         return Err(vec![incomplete()]);
@@ -817,6 +863,10 @@ fn permit(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
         .min(grant.terms.validity.end())
         .min(review)
         .min(facts.longest_end(now));
+    let ends_at = match &given.certificate {
+        Some(certificate) => ends_at.min(certificate.ends_at),
+        None => ends_at,
+    };
     let operations = plan
         .text
         .operations
@@ -833,7 +883,7 @@ fn permit(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
         plan_version: plan.number,
         purpose: plan.text.purpose.clone(),
         operations,
-        proof,
+        credentials: given.credentials.clone(),
         source: facts.place.source,
         decided_at: now,
         ends_at,

@@ -105,6 +105,10 @@ name!(
     /// A second factor's identifier, random.
     FactorId, "factor identifier", is_short, SHORT
 );
+name!(
+    /// A short-lived certificate's identifier, random.
+    CertificateId, "certificate identifier", is_short, SHORT
+);
 
 impl InterventionId {
     /// The `sequence`-th intervention of `year`: `INT-2026-00042`.
@@ -130,6 +134,7 @@ macro_rules! random {
 random!(GrantId, "gr");
 random!(SessionId, "se");
 random!(FactorId, "fa");
+random!(CertificateId, "ce");
 
 fn is_short(text: &str) -> bool {
     let allowed =

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`time`], [`ids`], [`changed`], [`audit`] | the words everything else is said in |
 //! | [`customer`], [`contact`], [`actor`], [`operator`], [`target`] | who and what |
-//! | [`second_factor`], [`totp`], [`sealed`], [`lockout`], [`confirmation`] | how a person proves to be himself |
+//! | [`second_factor`], [`totp`], [`sealed`], [`lockout`], [`confirmation`], [`certificate`], [`credentials`] | how a person proves to be himself |
 //! | [`grant`], [`review`] | named rights, reviewed each year (HDS activity 5, a) |
 //! | [`plan`], [`intervention`], [`approval`], [`assertion`] | prior validation (HDS activity 5, d) |
 //! | [`mod@decide`] | the one decision (HDS activity 5, b) |
@@ -19,9 +19,11 @@ pub mod actor;
 pub mod approval;
 pub mod assertion;
 pub mod audit;
+pub mod certificate;
 pub mod changed;
 pub mod confirmation;
 pub mod contact;
+pub mod credentials;
 pub mod customer;
 pub mod decide;
 pub mod grant;
@@ -42,14 +44,16 @@ pub mod totp;
 pub use actor::Actor;
 pub use approval::Approval;
 pub use audit::{Event, Who};
+pub use certificate::Certificate;
 pub use changed::Changed;
 pub use contact::Contact;
+pub use credentials::Credentials;
 pub use customer::Customer;
 pub use decide::{Denial, Facts, Permit, decide};
 pub use grant::Grant;
 pub use ids::{
-    AccountName, ActorId, ContactId, CustomerId, FactorId, GrantId, InterventionId, OperatorId,
-    SessionId, TargetId,
+    AccountName, ActorId, CertificateId, ContactId, CustomerId, FactorId, GrantId, InterventionId,
+    OperatorId, SessionId, TargetId,
 };
 pub use intervention::Intervention;
 pub use operator::Operator;

@@ -6,6 +6,9 @@ use crate::contact::{Language, check_email};
 use crate::ids::{ActorId, OperatorId};
 use crate::refusal::{Refusal, require_text};
 use crate::time::Time;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -43,7 +46,8 @@ pub struct OperatorDetails {
     pub email: String,
     pub actor: ActorId,
     pub roles: BTreeSet<Role>,
-    /// Public keys in OpenSSH format (`ssh-ed25519 AAAA… comment`).
+    /// Public keys in OpenSSH format (`ssh-ed25519 AAAA… comment`); `cert-authority` before one
+    /// makes it an authority whose certificates for this person count as a key of his.
     #[serde(default)]
     pub keys: Vec<String>,
     /// Networks the person may come from; empty means anywhere.
@@ -169,6 +173,14 @@ impl Operator {
         }
     }
 
+    /// Whether a key with this fingerprint (`SHA256:…`) is one of those declared for the person;
+    /// comments do not count.
+    pub fn holds(&self, fingerprint: &str) -> bool {
+        let keys = self.details.keys.iter();
+        keys.filter_map(|key| fingerprint_of(key))
+            .any(|known| known == fingerprint)
+    }
+
     fn event(&self, name: &str, by: Who, now: Time) -> Event {
         Event::new(name, by, format!("operator {}", self.id), now)
     }
@@ -197,6 +209,23 @@ fn check(details: &OperatorDetails) -> Result<(), Refusal> {
         ));
     }
     check_keys(&details.keys)
+}
+
+/// What stands before an authority among the keys, as in `authorized_keys` (sshd(8)), and before
+/// its fingerprint.
+pub const CERT_AUTHORITY: &str = "cert-authority ";
+
+/// `SHA256:…` of a key in OpenSSH format, as `ssh-keygen -l` prints it: the digest of the key as it
+/// is on the wire (RFC 4253, 6.6). Of an authority it begins with [`CERT_AUTHORITY`], so that no key
+/// is taken for one nor one for a key.
+pub fn fingerprint_of(key: &str) -> Option<String> {
+    if let Some(authority) = key.trim_start().strip_prefix(CERT_AUTHORITY) {
+        let authority = fingerprint_of(authority).filter(|one| !one.starts_with(CERT_AUTHORITY))?;
+        return Some(format!("{CERT_AUTHORITY}{authority}"));
+    }
+    let blob = STANDARD.decode(key.split_whitespace().nth(1)?).ok()?;
+    let digest = digest(&SHA256, &blob);
+    Some(format!("SHA256:{}", STANDARD_NO_PAD.encode(digest)))
 }
 
 /// Refuses a key that is empty or more than one line; what kind it is, is seen when it is used.
@@ -284,6 +313,28 @@ impl From<Network> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_no_authority_and_an_authority_no_key() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==";
+        let plain = "SHA256:xGib3+FptS+cITct2V7iFK9qKkm/QSPPdJstK0JtCps";
+        let rows = [
+            (key.to_owned(), Some(plain.to_owned())),
+            (format!("  {key} alice at work"), Some(plain.to_owned())),
+            (
+                format!("cert-authority {key}"),
+                Some(format!("cert-authority {plain}")),
+            ),
+            (format!("cert-authority cert-authority {key}"), None),
+            (format!("restrict {key}"), None),
+            ("ssh-ed25519 not-base64!".to_owned(), None),
+            ("ssh-ed25519".to_owned(), None),
+            (String::new(), None),
+        ];
+        for (line, fingerprint) in rows {
+            assert_eq!(fingerprint_of(&line), fingerprint, "{line}");
+        }
+    }
 
     #[test]
     fn a_network_contains_its_addresses_and_no_others() {

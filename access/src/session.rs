@@ -3,12 +3,12 @@
 
 use crate::audit::{Event, Who};
 use crate::changed::Changed;
+use crate::credentials::Credentials;
 use crate::decide::Permit;
 use crate::ids::{
     AccountName, CustomerId, GrantId, InterventionId, OperatorId, SessionId, TargetId,
 };
 use crate::refusal::{Refusal, require_text};
-use crate::second_factor::Proof;
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -43,7 +43,8 @@ pub struct Session {
     pub intervention: InterventionId,
     pub plan_version: u32,
     pub motive: String,
-    pub proof: Proof,
+    #[serde(flatten)]
+    pub credentials: Credentials,
     /// Whether the second factor was given for this connection, or reused within the window.
     pub factor_reused: bool,
     pub source: IpAddr,
@@ -90,7 +91,7 @@ impl Session {
             intervention: permit.intervention().clone(),
             plan_version: permit.plan_version(),
             motive: motive.to_owned(),
-            proof: permit.proof(),
+            credentials: permit.credentials().clone(),
             factor_reused: factor == FactorUse::Reused,
             source: permit.source(),
             started_at: now,
@@ -109,10 +110,10 @@ impl Session {
             .with("grant", &session.grant)
             .with("plan_version", session.plan_version)
             .with("motive", &session.motive)
-            .with("second_factor", session.proof)
             .with("second_factor_reused", session.factor_reused)
             .with("source", session.source)
             .with("ends_at", session.ends_at.rfc3339());
+        let event = session.credentials.named_in(event);
         Ok(Changed::new(session, event))
     }
 

@@ -9,7 +9,7 @@ mod expectations;
 mod fixtures;
 
 use access::approval::Decision;
-use access::decide::{Code, choose};
+use access::decide::{Code, choose, may_stay};
 use access::grant::Operation;
 use access::second_factor::Proof;
 use access::{Facts, Permit, Time, decide};
@@ -104,14 +104,14 @@ fn a_permit_says_what_was_decided() {
         &BTreeSet::from([Operation::Shell, Operation::Exec]),
         "neither what the plan alone allows nor what the right alone allows"
     );
-    assert_eq!(permit.proof(), Proof::Passkey);
+    assert_eq!(permit.credentials(), &given(Proof::Passkey).credentials);
     assert_eq!(permit.source(), facts.place.source);
 }
 
 #[test]
 fn a_permit_ends_with_whatever_ends_first() {
     type Set = fn(&mut Case);
-    let rows: [(&str, Set, Duration); 7] = [
+    let rows: [(&str, Set, Duration); 8] = [
         ("window", |_| {}, 2 * HOUR),
         (
             "grant",
@@ -119,6 +119,11 @@ fn a_permit_ends_with_whatever_ends_first() {
             HOUR,
         ),
         ("review", |c| c.review_due(NOW.plus(HOUR / 2)), HOUR / 2),
+        (
+            "certificate",
+            |c| c.facts.given = c.facts.given.take().map(certified),
+            HOUR / 2,
+        ),
         (
             "session limit",
             |c| c.facts.policy.session_limit = HOUR / 3,
@@ -240,6 +245,35 @@ fn among_several_refusals_the_nearest_is_said() {
     let said: Vec<Code> = denials.iter().map(|d| d.code).collect();
     assert_eq!(said, [Code::InterventionNotApproved]);
     assert_eq!(choose(&[far], NOW).unwrap_err().len(), 3);
+}
+
+#[test]
+fn whoever_logged_in_stays_as_long_as_he_and_his_credentials_stand() {
+    let said = |names: &[(&str, &str)]| match may_stay(&with(names), NOW) {
+        Ok(()) => Vec::new(),
+        Err(denials) => denials.iter().map(|denial| denial.code).collect(),
+    };
+    for (fact, code) in [
+        (("operator", "unknown"), Code::OperatorUnknown),
+        (("key", "declared no more"), Code::OperatorUnknown),
+        (("operator", "suspended"), Code::OperatorSuspended),
+        (("actor", "suspended"), Code::ActorSuspended),
+        (("factor", "out of use since"), Code::SecondFactorMissing),
+        (("certificate", "revoked"), Code::SecondFactorMissing),
+        (("login", "too long ago"), Code::SecondFactorMissing),
+        (("proof", "none"), Code::SecondFactorMissing),
+    ] {
+        assert_eq!(said(&[fact]), [code], "{fact:?}");
+    }
+    let role = ("role", "auditor, manager, security and admin alone");
+    for fact in [
+        role,
+        ("right", "none"),
+        ("state", "none"),
+        ("target", "unknown"),
+    ] {
+        assert_eq!(said(&[fact]), [], "{fact:?}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use access::contact::ContactKind;
 use access::grant::Operation;
 use access::operator::Role;
 use access::review::ReviewDecision;
-use access::second_factor::{Factor, Holder, SecondFactor};
+use access::second_factor::{Factor, Holder, Proof, SecondFactor};
 use access::session::FactorUse;
 use access::{
     Actor, Changed, Contact, Customer, Event, FactorId, Grant, Intervention, Operator, Refusal,
@@ -44,7 +44,8 @@ fn the_event_of_each_transition_says_what_who_whose_and_about_what() {
         assert_eq!(event.subject, *subject, "{name}");
         assert_eq!(event.at, NOW, "{name}");
         let noun = name.split('.').next().unwrap();
-        let of_platform = ["actor", "operator", "second_factor", "login"].contains(&noun);
+        let of_platform =
+            ["actor", "operator", "second_factor", "certificate", "login"].contains(&noun);
         let customer = (!of_platform).then(customer_id);
         assert_eq!(event.customer, customer, "{name}");
         let of_intervention = ["intervention", "session"].contains(&noun);
@@ -82,6 +83,8 @@ fn an_event_tells_what_was_decided_in_full() {
         ("account", json!("root")),
         ("motive", json!("replace the disk of the archive")),
         ("second_factor", json!("passkey")),
+        ("factor", json!(passkey_id())),
+        ("key", json!(KEY)),
         ("second_factor_reused", json!(true)),
         ("source", json!("192.0.2.99")),
         ("ends_at", json!("2026-11-24T11:00:00Z")),
@@ -120,6 +123,9 @@ fn every_value_in_every_state_reads_back_as_it_was_kept() {
     let operator = operator.accept_charter("2026", NOW).into_parts().0;
     round_trip(&operator);
     round_trip(&operator.suspend("left", by(), NOW).unwrap().into_parts().0);
+    let with = certified(given(Proof::Passkey));
+    round_trip(&with.credentials);
+    round_trip(&with.certificate.unwrap());
     round_trip(&target());
     round_trip(
         &target()
@@ -418,6 +424,7 @@ type Row = (Event, &'static str, &'static str, &'static str);
 fn register_events() -> Vec<Row> {
     let (customer_subject, target_subject) = ("customer chu-exemple", "target db1.chu-exemple");
     let actor_subject = "actor infogerance";
+    let certificate_subject = "certificate ce-09090909090909090909090909090909";
     let factor_subject = "second_factor fa-03030303030303030303030303030303";
     let details = || operator_details("alice", Role::Operator);
     let contact = || contact_details("claire", ContactKind::Approver);
@@ -425,7 +432,7 @@ fn register_events() -> Vec<Row> {
     let [factor, _] = factors();
     let holder = Holder::Operator(alice().id);
     let registered = Customer::register(customer_id(), "Hospital", "AAAA", by(), NOW);
-    let confirm = |number| confirmation("waiting").confirm(&alice().id, number, NOW);
+    let confirm = |number| confirmation("waiting").confirm(&alice().id, passkey_id(), number, NOW);
     vec![
         (
             event(registered),
@@ -570,6 +577,22 @@ fn register_events() -> Vec<Row> {
             "second_factor.revoked",
             "root",
             factor_subject,
+        ),
+        (
+            event(issue(
+                FactorUse::Fresh,
+                given(Proof::Totp).credentials,
+                HOUR,
+            )),
+            "certificate.issued",
+            "alice",
+            certificate_subject,
+        ),
+        (
+            event(certificate(&given(Proof::Totp).credentials).revoke("lost", by(), NOW)),
+            "certificate.revoked",
+            "root",
+            certificate_subject,
         ),
         (
             event(confirm(42)),

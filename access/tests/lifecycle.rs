@@ -1069,12 +1069,12 @@ fn a_confirmation_moves_along_its_arrows_and_no_others() {
     let steps: [(&str, Step, Arrows); 4] = [
         (
             "right number",
-            |c| c.confirm(&alice().id, 42, NOW),
+            |c| c.confirm(&alice().id, passkey_id(), 42, NOW),
             &[("waiting", "confirmed")],
         ),
         (
             "wrong number",
-            |c| c.confirm(&alice().id, 43, NOW),
+            |c| c.confirm(&alice().id, passkey_id(), 43, NOW),
             &[("waiting", "denied")],
         ),
         ("take", |c| c.take(NOW), &[("confirmed", "used")]),
@@ -1092,7 +1092,7 @@ fn a_confirmation_moves_along_its_arrows_and_no_others() {
             }
         }
     }
-    let early = confirmation("waiting").confirm(&alice().id, 42, NOW.minus(INSTANT));
+    let early = confirmation("waiting").confirm(&alice().id, passkey_id(), 42, NOW.minus(INSTANT));
     assert_eq!(
         refused(early),
         "confirmation_over",

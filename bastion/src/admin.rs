@@ -5,6 +5,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod audit;
+pub(crate) mod certificate;
 pub(crate) mod check_config;
 pub(crate) mod factor;
 pub(crate) mod init;
@@ -13,6 +14,7 @@ pub(crate) mod recording;
 
 use crate::config::Config;
 use access::Who;
+use access::operator::CERT_AUTHORITY;
 use anyhow::{Context as _, Result};
 use russh::keys::PublicKey;
 use std::os::unix::fs::MetadataExt as _;
@@ -61,6 +63,14 @@ pub(crate) fn public_key(text: &str) -> Result<String, String> {
     match crate::ssh::login::may_be_declared(&key) {
         Ok(()) => Ok(text.to_owned()),
         Err(weak) => Err(weak.to_string()),
+    }
+}
+
+/// The same of an operator, where it may also be an authority of his.
+pub(crate) fn operator_key(text: &str) -> Result<String, String> {
+    match text.trim().strip_prefix(CERT_AUTHORITY) {
+        Some(key) => Ok(format!("{CERT_AUTHORITY}{}", public_key(key)?)),
+        None => public_key(text),
     }
 }
 

@@ -1,9 +1,9 @@
 //! What can be asked of the binary.
 
-use crate::admin::{apply, audit, check_config, factor, init, invite, recording};
+use crate::admin::{apply, audit, certificate, check_config, factor, init, invite, recording};
 use crate::config::Config;
 use crate::{demo, serve};
-use access::{FactorId, OperatorId, SessionId};
+use access::{CertificateId, FactorId, OperatorId, SessionId};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -28,6 +28,9 @@ pub(crate) enum Command {
     /// List a person's second factors, or take a lost one out of use
     #[command(subcommand)]
     Factor(Factor),
+    /// List the short-lived certificates of operators, or take one out of use
+    #[command(subcommand)]
+    Certificate(Certificate),
     /// Run the bastion
     Serve(Serve),
     /// Check a configuration file
@@ -134,6 +137,35 @@ pub(crate) struct FactorRevoke {
     /// As `factor list` names it
     #[arg(value_parser = FactorId::parse)]
     pub(crate) factor: FactorId,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Why; entered in the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Certificate {
+    /// List those in use
+    List(CertificateList),
+    /// Take one out of use; what it opened ends
+    Revoke(CertificateRevoke),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CertificateList {
+    /// Only those of this operator
+    #[arg(value_parser = OperatorId::parse)]
+    pub(crate) login: Option<OperatorId>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CertificateRevoke {
+    /// As `certificate list` names it
+    #[arg(value_parser = CertificateId::parse)]
+    pub(crate) certificate: CertificateId,
     #[command(flatten)]
     pub(crate) place: Place,
     /// Why; entered in the audit log
@@ -289,6 +321,8 @@ pub(crate) async fn run(asked: Cli) -> Result<ExitCode> {
         Command::Invite(asked) => invite::run(asked).await,
         Command::Factor(Factor::List(asked)) => factor::list(asked).await,
         Command::Factor(Factor::Revoke(asked)) => factor::revoke(asked).await,
+        Command::Certificate(Certificate::List(asked)) => certificate::list(asked).await,
+        Command::Certificate(Certificate::Revoke(asked)) => certificate::revoke(asked).await,
         Command::Serve(asked) => serve::run(asked).await,
         Command::CheckConfig(asked) => check_config::run(&asked),
         Command::Audit(Audit::Export(asked)) => audit::export(asked).await,

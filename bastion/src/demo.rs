@@ -23,7 +23,7 @@ use access::operator::Role;
 use access::plan::{HealthDataSeen, Origin, PlanText};
 use access::time::Window;
 use access::{AccountName, Intervention, InterventionId, Operator, OperatorId, TargetId, totp};
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use example::{CONTACT, MANAGER, SECURITY};
 use passkey::SoftwarePasskey;
@@ -79,23 +79,23 @@ pub(crate) struct DemoArgs {
     #[arg(long)]
     open_intervention: bool,
     /// How long that window is, such as `8h` or `20s`.
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "8h")]
+    #[arg(long, value_name = "DURATION", value_parser = clock::duration, default_value = "8h")]
     window: Duration,
     /// What that intervention covers.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = operation, default_value = "shell,exec,upload,download")]
     operations: Vec<Operation>,
     /// Let one second factor stand for further connections this long: for measuring; the trace
     /// says so.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = clock::duration)]
     reuse_second_factor: Option<Duration>,
     /// The longest a session may last.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = clock::duration)]
     session_limit: Option<Duration>,
     /// How long after a login its connection opens anything new.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = clock::duration)]
     login_limit: Option<Duration>,
     /// A session in which nothing happens ends after this.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = clock::duration)]
     idle_limit: Option<Duration>,
     /// The database, in place of the embedded one: `postgres://…`.
     #[arg(
@@ -521,44 +521,4 @@ fn operation(text: &str) -> Result<Operation> {
     .into_iter()
     .find(|operation| operation.code() == text)
     .with_context(|| format!("`{text}` is no operation"))
-}
-
-/// Reads `90`, `90s`, `15m`, `8h` or `2d`.
-fn duration(text: &str) -> Result<Duration> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let seconds: u64 = match text.get(digits.len()..).unwrap_or_default() {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        unit => bail!("`{unit}` is not one of `s`, `m`, `h`, `d`"),
-    };
-    let total = digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(seconds));
-    total
-        .map(Duration::from_secs)
-        .with_context(|| format!("`{text}` is not a duration like `90s` or `8h`"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_with_their_unit() {
-        for (text, seconds) in [
-            ("90", 90),
-            ("90s", 90),
-            ("15m", 900),
-            ("8h", 28_800),
-            ("2d", 172_800),
-        ] {
-            assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds));
-        }
-        for bad in ["", "m", "1w", "-1s", "1.5h", "99999999999999999999s"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 }

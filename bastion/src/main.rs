@@ -77,6 +77,7 @@ fn log(command: &Command) {
         | Command::Apply(_)
         | Command::Invite(_)
         | Command::Factor(_)
+        | Command::Certificate(_)
         | Command::CheckConfig(_)
         | Command::Audit(_)
         | Command::Recording(_)

@@ -32,6 +32,9 @@ pub(crate) struct SshKeys {
     pub(crate) user_ca: PrivateKey,
     /// Signs the certificates by which operators know a target behind the bastion.
     pub(crate) host_ca: PrivateKey,
+    /// Signs the short-lived certificates of operators. Another key than `user_ca`, so that no
+    /// target takes one.
+    pub(crate) operator_ca: PrivateKey,
     /// Signs checkpoints of the audit log.
     pub(crate) audit: AuditSigner,
     /// Signs the manifests of recordings.
@@ -72,6 +75,7 @@ impl SshKeys {
             host: keys.ssh(HOST)?,
             user_ca: keys.ssh(USER_CA)?,
             host_ca: keys.ssh(HOST_CA)?,
+            operator_ca: keys.ssh(OPERATOR_CA)?,
             audit: keys.audit()?,
             manifest: ManifestSigner::from_pkcs8(&keys.pkcs8(MANIFEST)?)
                 .context("`keys/manifest` is not a key")?,
@@ -133,7 +137,7 @@ pub(crate) fn make(state: &Path) -> Result<Vec<&'static str>> {
     let keys = Keys::of(state);
     make_directory(&keys.directory)?;
     let mut made = Vec::new();
-    for name in [HOST, USER_CA, HOST_CA] {
+    for name in [HOST, USER_CA, HOST_CA, OPERATOR_CA] {
         keys.make(name, Keys::new_ssh, &mut made)?;
     }
     for name in [AUDIT, MANIFEST] {
@@ -153,6 +157,7 @@ pub(crate) fn make(state: &Path) -> Result<Vec<&'static str>> {
 pub(crate) const HOST: &str = "host";
 pub(crate) const USER_CA: &str = "user-ca";
 pub(crate) const HOST_CA: &str = "host-ca";
+const OPERATOR_CA: &str = "operator-ca";
 const AUDIT: &str = "audit";
 const MANIFEST: &str = "manifest";
 const FACTORS: &str = "factors";

@@ -19,6 +19,7 @@
 //! | `menu`, `console` | the bastion's own commands |
 //! | `recovery` | what a stopped bastion left open |
 
+mod certificate;
 mod command;
 pub(crate) mod connection;
 mod console;
@@ -146,9 +147,9 @@ impl Turns {
 pub(crate) struct Reuse(Mutex<HashMap<ReuseKey, (Reusable, Time)>>);
 
 /// A factor that was proven on an earlier connection.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Reusable {
-    pub(crate) proof: access::second_factor::Proof,
+    pub(crate) factored: second_factor::Factored,
     pub(crate) proven_at: login::ProvenAt,
 }
 
@@ -173,7 +174,7 @@ impl Reuse {
         known
             .get(key)
             .filter(|(_, until)| now < *until)
-            .map(|(proven, _)| *proven)
+            .map(|(proven, _)| proven.clone())
     }
 }
 

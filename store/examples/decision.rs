@@ -11,14 +11,15 @@ use access::decide::{
 };
 use access::grant::{Basis, Operation, ReviewEvery, Scope, Terms};
 use access::intervention::Signed;
-use access::operator::{OperatorDetails, Role};
+use access::operator::{OperatorDetails, Role, fingerprint_of};
 use access::plan::{HealthDataSeen, Origin, PlanText};
-use access::second_factor::Proof;
+use access::second_factor::{Factor, Holder, Proof, SecondFactor};
 use access::target::{HealthData, TargetDetails, Tenancy};
 use access::time::Window;
 use access::{
-    AccountName, Actor, ActorId, Changed, Contact, ContactId, Customer, CustomerId, Grant, GrantId,
-    Intervention, InterventionId, Operator, OperatorId, Target, TargetId, Time, Who,
+    AccountName, Actor, ActorId, Changed, Contact, ContactId, Credentials, Customer, CustomerId,
+    FactorId, Grant, GrantId, Intervention, InterventionId, Operator, OperatorId, Target, TargetId,
+    Time, Who,
 };
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -34,6 +35,8 @@ const TARGETS: u64 = 2_000;
 const GRANTS: u64 = 100_000;
 const INTERVENTIONS: u64 = 100_000;
 const QUESTIONS: u64 = 2_000;
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const HOUR: Duration = Duration::from_hours(1);
 
 #[tokio::main]
@@ -107,6 +110,7 @@ async fn fill(store: &Store, now: Time) -> Result<()> {
         let operator = operator(i, now)?;
         operators.push(operator.value().clone());
         changes.push(operator.into());
+        changes.push(generator(&operator_name(i), now)?.into());
     }
     let mut contacts = Vec::new();
     for i in 0..CUSTOMERS {
@@ -239,10 +243,7 @@ fn operator(number: u64, now: Time) -> Result<Changed<Operator>> {
         email: format!("{name}@host.example"),
         actor: ActorId::parse("host")?,
         roles: BTreeSet::from([Role::Operator]),
-        keys: vec![
-            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-                .to_owned(),
-        ],
+        keys: vec![KEY.to_owned()],
         sources: Vec::new(),
         language: Language::French,
     };
@@ -252,6 +253,25 @@ fn operator(number: u64, now: Time) -> Result<Changed<Operator>> {
         Who::Bastion,
         now,
     )?)
+}
+
+/// What an operator proves himself with: the one key and a code generator.
+fn credentials(operator: &str) -> Result<Credentials> {
+    Ok(Credentials {
+        key: fingerprint_of(KEY).ok_or("the key has no fingerprint")?,
+        factor: FactorId::parse(&format!("fa-{operator}"))?,
+        proof: Proof::Totp,
+        certificate: None,
+    })
+}
+
+fn generator(operator: &str, now: Time) -> Result<Changed<SecondFactor>> {
+    let factor = Factor::Totp {
+        sealed_secret: "AAAA".to_owned(),
+    };
+    let holder = Holder::Operator(OperatorId::parse(operator)?);
+    let id = credentials(operator)?.factor;
+    Ok(SecondFactor::enrol(id, holder, factor, Who::Bastion, now))
 }
 
 fn contact(customer: u64, now: Time) -> Result<Changed<Contact>> {
@@ -292,7 +312,7 @@ fn ask<'a>(operator: &'a str, target: &'a str) -> Result<Ask<'a>> {
         account: AccountName::parse("root")?,
         operation: Some(Operation::Shell),
         intervention: None,
-        proof: Some(Proof::Passkey),
+        credentials: Some(credentials(operator)?),
         place: Place {
             source: "192.0.2.1".parse()?,
             country: None,

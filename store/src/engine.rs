@@ -17,16 +17,30 @@ use std::time::Duration;
 /// again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-const SQLITE: [(i64, &str, &str); 1] = [(
-    1,
-    "bastion",
-    include_str!("../../migrations/sqlite/0001_bastion.sql"),
-)];
-const POSTGRES: [(i64, &str, &str); 1] = [(
-    1,
-    "bastion",
-    include_str!("../../migrations/postgres/0001_bastion.sql"),
-)];
+const SQLITE: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "bastion",
+        include_str!("../../migrations/sqlite/0001_bastion.sql"),
+    ),
+    (
+        2,
+        "certificates",
+        include_str!("../../migrations/sqlite/0002_certificates.sql"),
+    ),
+];
+const POSTGRES: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "bastion",
+        include_str!("../../migrations/postgres/0001_bastion.sql"),
+    ),
+    (
+        2,
+        "certificates",
+        include_str!("../../migrations/postgres/0002_certificates.sql"),
+    ),
+];
 
 /// One thing per engine.
 #[derive(Clone)]

@@ -5,12 +5,14 @@
 use crate::engine::{Store, on};
 use crate::error::StoreError;
 use crate::row::{Row, Stored, value};
+use access::credentials::Given;
 use access::decide::{Asked, Means, Place, Policy};
 use access::grant::{Operation, Standing};
 use access::intervention::Phase;
-use access::second_factor::Proof;
+use access::second_factor::SecondFactor;
 use access::{
-    AccountName, Actor, Facts, Grant, Intervention, InterventionId, Operator, Session, Target, Time,
+    AccountName, Actor, Certificate, CertificateId, Credentials, Facts, Grant, Intervention,
+    InterventionId, Operator, Session, Target, Time,
 };
 use std::time::Duration;
 
@@ -31,7 +33,8 @@ pub struct Ask<'a> {
     pub operation: Option<Operation>,
     /// Where the person named one, only that one counts.
     pub intervention: Option<InterventionId>,
-    pub proof: Option<Proof>,
+    /// What the person proved himself with; `None` before he has.
+    pub credentials: Option<Credentials>,
     pub place: Place,
     pub means: Means,
     pub policy: Policy,
@@ -47,17 +50,20 @@ struct Found {
     target: Option<Target>,
     grants: Vec<Grant>,
     interventions: Vec<Intervention>,
+    factor: Option<SecondFactor>,
+    certificate: Option<Certificate>,
 }
 
 impl Store {
     /// Every candidate for `ask`, the likeliest first; never empty. An unknown operator or target
     /// makes one candidate that lacks it.
     pub async fn facts(&self, ask: &Ask<'_>, now: Time) -> Result<Vec<Facts>, StoreError> {
-        let found = self.find(ask, now).await?;
+        let mut found = self.find(ask, now).await?;
+        let given = ask.credentials.clone().map(|given| found.given(given));
         let bare = Facts {
             operator: found.operator,
             actor: found.actor,
-            proof: ask.proof,
+            given,
             place: ask.place.clone(),
             target: found.target,
             asked: Asked {
@@ -104,22 +110,27 @@ impl Store {
                        JOIN actors a ON a.id = o.actor_id WHERE o.id = $1 \
              UNION ALL SELECT 'targets', id, version, body FROM targets WHERE id = $2 \
              UNION ALL SELECT 'grants', id, version, body FROM grants WHERE id = $3 \
-             UNION ALL SELECT 'interventions', id, version, body FROM interventions WHERE id = $4",
+             UNION ALL SELECT 'interventions', id, version, body FROM interventions WHERE id = $4 \
+             UNION ALL SELECT 'second_factors', id, version, body FROM second_factors WHERE id = $5 \
+             UNION ALL SELECT 'certificates', id, version, body FROM certificates WHERE id = $6",
         )
         .bind(session.operator.as_str())
         .bind(session.target.as_str())
         .bind(session.grant.as_str())
         .bind(session.intervention.as_str())
+        .bind(session.credentials.factor.as_str())
+        .bind(certificate_of(Some(&session.credentials)))
         .fetch_all(c)
         .await?);
         let mut found = Found::default();
         for (noun, id, version, body) in rows {
             found.add(&noun, (id, version, body))?;
         }
+        let given = found.given(session.credentials.clone());
         Ok(Facts {
             operator: found.operator,
             actor: found.actor,
-            proof: Some(session.proof),
+            given: Some(given),
             place: Place {
                 source: session.source,
                 country: None,
@@ -158,6 +169,8 @@ impl Store {
                  FROM grant_targets t JOIN grants g ON g.id = t.grant_id \
                  WHERE t.operator_id = $1 AND t.target_id = $2) AS of_grants WHERE n <= 32 \
              UNION ALL SELECT 'interventions', 0, id, version, body FROM interventions WHERE id = $5 \
+             UNION ALL SELECT 'second_factors', 0, id, version, body FROM second_factors WHERE id = $6 \
+             UNION ALL SELECT 'certificates', 0, id, version, body FROM certificates WHERE id = $7 \
              UNION ALL SELECT 'interventions', n, id, version, body FROM (\
                  SELECT id, version, body, ROW_NUMBER() OVER (ORDER BY unnamed, place, \
                      CASE WHEN place = 1 THEN window_start ELSE -window_end END, id) AS n \
@@ -181,6 +194,8 @@ impl Store {
         .bind(now.micros())
         .bind(now.minus(REMEMBERED).micros())
         .bind(ask.intervention.as_ref().map(InterventionId::as_str))
+        .bind(ask.credentials.as_ref().map(|given| given.factor.as_str()))
+        .bind(certificate_of(ask.credentials.as_ref()))
         .fetch_all(c)
         .await?);
         let mut found = Found::default();
@@ -199,10 +214,24 @@ impl Found {
             Target::TABLE => self.target = Some(value(row)?),
             Grant::TABLE => self.grants.push(value(row)?),
             Intervention::TABLE => self.interventions.push(value(row)?),
+            SecondFactor::TABLE => self.factor = Some(value(row)?),
+            Certificate::TABLE => self.certificate = Some(value(row)?),
             _ => {}
         }
         Ok(())
     }
+
+    fn given(&mut self, credentials: Credentials) -> Given {
+        Given {
+            credentials,
+            factor: self.factor.take(),
+            certificate: self.certificate.take(),
+        }
+    }
+}
+
+fn certificate_of(given: Option<&Credentials>) -> Option<&str> {
+    given?.certificate.as_ref().map(CertificateId::as_str)
 }
 
 /// The grants to try, or the absence of any. Those in force that cover what is asked come first,

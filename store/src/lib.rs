@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`error`](StoreError), `engine` | how the two databases are spoken to |
 //! | `row`, `history` | INVARIANT: the row, its history and its audit entry go in one transaction |
-//! | `customer` `contact` `actor` `operator` `target` `grant` `intervention` `session` `second_factor` `confirmation` | one noun each |
+//! | `customer` `contact` `actor` `operator` `target` `grant` `intervention` `session` `second_factor` `confirmation` `certificate` | one noun each |
 //! | `scope` | what one customer may see |
 //! | `facts` | what a decision is made from |
 //! | `lockout` `web_session` `invitation` `recording_key` `setting` | what has no transitions of its own |
@@ -16,6 +16,7 @@
 pub mod audit;
 
 mod actor;
+mod certificate;
 mod confirmation;
 mod contact;
 mod customer;

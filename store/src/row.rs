@@ -9,7 +9,8 @@ use access::audit::{hex, sha256};
 use access::confirmation::Confirmation;
 use access::second_factor::SecondFactor;
 use access::{
-    Actor, Changed, Contact, Customer, Event, Grant, Intervention, Operator, Session, Target, Time,
+    Actor, Certificate, Changed, Contact, Customer, Event, Grant, Intervention, Operator, Session,
+    Target, Time,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::future::Future;
@@ -139,7 +140,8 @@ kept!(
     Intervention,
     Session,
     SecondFactor,
-    Confirmation
+    Confirmation,
+    Certificate
 );
 
 impl Store {

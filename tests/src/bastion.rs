@@ -256,6 +256,29 @@ impl Bastion {
         self.admin(&["apply", file.to_str().unwrap()])
     }
 
+    /// What `apply` reads of an operator as he is declared, with these keys in place of his own
+    /// where some are given, and `more`.
+    #[must_use]
+    pub fn declared(&self, login: &str, keys: Option<&[&str]>, more: &str) -> String {
+        let id = OperatorId::parse(login).unwrap();
+        let operator =
+            self.rows(|store| async move { store.operator(&id).await.unwrap().unwrap() });
+        let details = operator.details;
+        let keys = match keys {
+            Some(keys) => serde_json::to_string(keys).unwrap(),
+            None => serde_json::to_string(&details.keys).unwrap(),
+        };
+        format!(
+            "[operators.{login}]\nname = '''{}'''\nemail = '''{}'''\nactor = '''{}'''\nroles = {}\n\
+             keys = {keys}\nlanguage = {}\n{more}\n",
+            details.name,
+            details.email,
+            details.actor,
+            serde_json::to_string(&details.roles).unwrap(),
+            serde_json::to_string(&details.language).unwrap(),
+        )
+    }
+
     /// What a register holds, or a change to it as a page or another bastion would make it.
     pub fn rows<T, F: Future<Output = T>>(&self, ask: impl FnOnce(Store) -> F) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread()

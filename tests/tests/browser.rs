@@ -135,7 +135,7 @@ fn an_operator_confirms_in_the_browser_and_presses_enter() {
     desk.picture("host-confirmed");
     assert_eq!(login.enter().ok(), "in\n");
     let session = bastion.ended_session("confirmed-in-the-browser");
-    assert_eq!(session.proof, Proof::Passkey, "{session:?}");
+    assert_eq!(session.credentials.proof, Proof::Passkey, "{session:?}");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn a_session_ends_when_the_person_the_right_or_the_company_does() {
     let withdrawn = Going::on(&bastion, "bob", "withdrawn", Where::Command);
     let mut untouched = Going::on(&bastion, "operator3", "untouched", Where::Command);
     let at = now();
-    let suspended_alice = declared(&bastion, "alice", "state = 'suspended'");
+    let suspended_alice = bastion.declared("alice", None, "state = 'suspended'");
     let _ = bastion.apply(&suspended_alice).ok();
     let ended = suspended.wait();
     assert!(ended.at.duration_since(at) < AT_ONCE);
@@ -353,22 +353,6 @@ fn ended_because(bastion: &Bastion, motive: &str, sentence: &str) {
         .find(|entry| entry["session"] == session.id.as_str())
         .unwrap();
     assert_eq!(entry["who"]["kind"], "bastion");
-}
-
-/// What is declared of an operator already, with one more line.
-fn declared(bastion: &Bastion, login: &str, more: &str) -> String {
-    let id = OperatorId::parse(login).unwrap();
-    let operator = bastion.rows(|store| async move { store.operator(&id).await.unwrap().unwrap() });
-    let details = operator.details;
-    format!(
-        "[operators.{login}]\nname = '''{}'''\nemail = '''{}'''\nactor = '''{}'''\nroles = {}\n         keys = ['''{}''']\nlanguage = {}\n{more}\n",
-        details.name,
-        details.email,
-        details.actor,
-        serde_json::to_string(&details.roles).unwrap(),
-        details.keys[0],
-        serde_json::to_string(&details.language).unwrap(),
-    )
 }
 
 enum Where {

@@ -187,7 +187,7 @@ fn what_is_refused_while_the_log_cannot_be_written_is_in_it_afterwards() {
     let lock = WriteLock::hold(&bastion.ready.database, 9);
 
     let mut subsystem = asking.command(&["-s"]);
-    subsystem.arg("sftp");
+    subsystem.arg("netconf");
     assert_ne!(run(subsystem, b"", Duration::from_secs(20)).status, Some(0));
     // Nothing new begins meanwhile.
     std::thread::sleep(Duration::from_secs(2));
@@ -224,7 +224,7 @@ fn what_cannot_be_written_before_a_stop_is_in_the_programs_own_log() {
     let asking = bastion.share("alice");
     let lock = WriteLock::hold(&bastion.ready.database, 40);
     let mut subsystem = asking.command(&["-s"]);
-    subsystem.arg("sftp");
+    subsystem.arg("netconf");
     assert_ne!(run(subsystem, b"", Duration::from_secs(20)).status, Some(0));
     bastion.stop_within(Duration::from_secs(40));
     let log = bastion.log();

@@ -3,7 +3,7 @@
 use access::lockout::Lockout;
 use access::session::SessionState;
 use access::{OperatorId, Time};
-use e2e::{Bastion, Common, Options, Ran, time};
+use e2e::{Bastion, Common, Options, Ran, eventually, time};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
@@ -339,6 +339,18 @@ fn a_second_factor_is_asked_for_every_connection_unless_its_reuse_is_allowed() {
         .without_second_factor()
         .run("true");
     assert_eq!(batch.status, Some(255), "{batch:?}");
+    // Whoever has only the key leaves a trace of it.
+    eventually("that he went away", Duration::from_secs(10), || {
+        let abandoned = asked.events("login.abandoned");
+        abandoned.iter().any(|event| {
+            event["who"]["id"] == "operator8"
+                && event["detail"]["key"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("SHA256:")
+                && event["detail"]["source"] == "127.0.11.1"
+        })
+    });
 
     let reusing = Bastion::start(Options::logged_in_already());
     let _ = reusing.ssh("alice").motive("reused").run("true").ok();

@@ -3,13 +3,14 @@
 //! This says nothing of how `decide` works: it is what `decide` is held against.
 
 use crate::fixtures::*;
+use access::credentials::Given;
 use access::decide::{Arming, Capacity, Code, LoginAge, Recording, Supervision};
 use access::grant::{GrantState, Operation};
 use access::operator::{Network, OperatorState, Role};
 use access::plan::PlanText;
-use access::second_factor::Proof;
+use access::second_factor::{Holder, Proof};
 use access::target::TargetState;
-use access::{CustomerId, Facts, Intervention, Time};
+use access::{Certificate, CustomerId, FactorId, Facts, Intervention, Time};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
@@ -128,6 +129,83 @@ pub(crate) fn groups() -> Vec<Group> {
                                 c.proof(None, Proof::Passkey);
                             },
                         ),
+                    ],
+                ),
+            ],
+        ),
+        group(
+            "credentials",
+            vec![
+                dimension(
+                    "key",
+                    vec![
+                        v("declared", &[], |_| {}),
+                        v("declared beside another", &[], |c| {
+                            c.operator(|o| o.details.keys.insert(0, "ssh-rsa AAAA".into()));
+                        }),
+                        v("declared no more", &[C::OperatorUnknown], |c| {
+                            c.operator(|o| o.details.keys = vec!["ssh-rsa AAAA".into()]);
+                        }),
+                        v("none is declared", &[C::OperatorUnknown], |c| {
+                            c.operator(|o| o.details.keys.clear());
+                        }),
+                    ],
+                ),
+                dimension(
+                    "factor",
+                    vec![
+                        v("in use", &[], |_| {}),
+                        v("out of use since", &[C::SecondFactorMissing], |c| {
+                            c.given(|g| g.factor.as_mut().unwrap().revoked_at = Some(NOW));
+                        }),
+                        v("no longer there", &[C::SecondFactorMissing], |c| {
+                            c.given(|g| g.factor = None);
+                        }),
+                        v("somebody else's", &[C::SecondFactorMissing], |c| {
+                            c.given(|g| {
+                                let holder = Holder::Operator(olga().id);
+                                g.factor.as_mut().unwrap().holder = holder;
+                            });
+                        }),
+                        v("another one", &[C::SecondFactorMissing], |c| {
+                            c.given(|g| {
+                                let id = FactorId::from_random([8; 16]);
+                                g.factor.as_mut().unwrap().id = id;
+                            });
+                        }),
+                    ],
+                ),
+                dimension(
+                    "certificate",
+                    vec![
+                        v("none was given", &[], |_| {}),
+                        v("lasts", &[], |c| c.certified(|_| {})),
+                        v("has ended", &[C::SecondFactorMissing], |c| {
+                            c.certified(|known| known.ends_at = NOW);
+                        }),
+                        v("starts later", &[C::SecondFactorMissing], |c| {
+                            c.certified(|known| known.issued_at = NOW.plus(INSTANT));
+                        }),
+                        v("revoked", &[C::SecondFactorMissing], |c| {
+                            c.certified(|known| known.revoked_at = Some(NOW));
+                        }),
+                        v("for another address", &[C::SecondFactorMissing], |c| {
+                            c.certified(|known| known.source = "192.0.2.98".parse().unwrap());
+                        }),
+                        v("somebody else's", &[C::SecondFactorMissing], |c| {
+                            c.certified(|known| known.operator = olga().id);
+                        }),
+                        v(
+                            "asked for with another key",
+                            &[C::SecondFactorMissing],
+                            |c| {
+                                c.certified(|known| known.asked_with.key = "SHA256:x".into());
+                            },
+                        ),
+                        v("unknown", &[C::SecondFactorMissing], |c| {
+                            c.certified(|_| {});
+                            c.given(|g| g.certificate = None);
+                        }),
                     ],
                 ),
             ],
@@ -568,8 +646,13 @@ const SILENT: &[(&str, &[Silence])] = &[
             ("operation", &[Code::OperationNotGranted]),
             (SHARE_NONE, &[]),
             ("plan's operators", &[]),
+            ("key", &[]),
+            ("factor", &[]),
+            ("certificate", &[]),
         ],
     ),
+    ("proof: none", &[("key", &[])]),
+    ("proof: none, where a passkey is asked for", &[("key", &[])]),
     (
         "target: unknown",
         &[
@@ -838,8 +921,21 @@ impl Case {
         self.operator(|operator| operator.charter = accepted.map(str::to_owned));
     }
 
+    fn given(&mut self, change: impl FnOnce(&mut Given)) {
+        if let Some(given) = &mut self.facts.given {
+            change(given);
+        }
+    }
+
+    fn certified(&mut self, change: impl FnOnce(&mut Certificate)) {
+        self.given(|given| {
+            *given = certified(given.clone());
+            change(given.certificate.as_mut().unwrap());
+        });
+    }
+
     fn proof(&mut self, proof: Option<Proof>, weakest: Proof) {
-        self.facts.proof = proof;
+        self.facts.given = proof.map(given);
         self.facts.policy.weakest_proof = weakest;
     }
 

@@ -99,7 +99,7 @@ pub(crate) async fn finish(
     }
     let now = site.now();
     let verified = asserted_by(&site, &visit, &asked.credential, state, source).await?;
-    let confirmed = one.confirm(&operator.id, about.number, now)?;
+    let confirmed = one.confirm(&operator.id, verified.factor.id, about.number, now)?;
     if let Some(used) = verified.used {
         site.store().save(used).await?;
     }

@@ -128,7 +128,7 @@ pub(crate) async fn page(
     page::render(&SessionPage {
         row: Row::of(&one, &f, &people),
         customer: customer.map_or_else(|| one.customer.to_string(), |customer| customer.name),
-        proof: f.proof(one.proof),
+        proof: f.proof(one.credentials.proof),
         source: one.source.to_string(),
         grant: one.grant.to_string(),
         plan_version: one.plan_version,

@@ -307,7 +307,7 @@ pub(crate) fn operator(id: &str, role: Role) -> Result<Changed<Operator>, Refusa
         email: format!("{id}@host.example"),
         actor: ActorId::parse("infogerance").unwrap(),
         roles: BTreeSet::from([role]),
-        keys: Vec::new(),
+        keys: vec!["ssh-ed25519 AAAA".into()],
         sources: Vec::new(),
         language: Language::French,
     };

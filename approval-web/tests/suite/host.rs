@@ -10,10 +10,11 @@ use crate::desk::{
 use access::confirmation::{Confirmation, ConfirmationState};
 use access::decide::{Arming, Capacity, LoginAge, Means, Place, Recording, Supervision};
 use access::grant::Operation;
-use access::second_factor::Proof;
+use access::operator::fingerprint_of;
+use access::second_factor::{Factor, Holder, SecondFactor};
 use access::session::FactorUse;
 use access::target::TargetDetails;
-use access::{AccountName, GrantId, Intervention, Session, SessionId};
+use access::{AccountName, Credentials, FactorId, GrantId, Intervention, Session, SessionId};
 use recordings::{
     ChannelKind, Limits, Micros, RecipientKey, SessionHeader, Stream, UtcMicros, recorder,
 };
@@ -50,10 +51,11 @@ async fn an_ssh_login_is_confirmed_by_its_own_person_with_the_number_of_the_term
         .ceremony("/confirm/c0de", &number, User::Verified)
         .await;
     assert_eq!(reply.status, 204, "{}", reply.body);
-    assert_eq!(
-        state(&desk).await,
-        ConfirmationState::Confirmed { at: now() }
-    );
+    let confirmed = ConfirmationState::Confirmed {
+        at: now(),
+        factor: alices(&desk).await.factor,
+    };
+    assert_eq!(state(&desk).await, confirmed);
 }
 
 #[tokio::test]
@@ -371,6 +373,30 @@ async fn waiting(desk: &Desk, code: &str) {
     desk.save(Ok(opened)).await;
 }
 
+/// What `alice` logs in with by SSH: her passkey where she has one here, or a code generator.
+async fn alices(desk: &Desk) -> Credentials {
+    let holder = Holder::Operator(operator_id("alice"));
+    let mut factors = desk.store.factors(&holder).await.unwrap();
+    let factor = if let Some(factor) = factors.pop() {
+        factor
+    } else {
+        let mut bits = [0; 16];
+        random(&mut bits).unwrap();
+        let id = FactorId::from_random(bits);
+        let factor = Factor::Totp {
+            sealed_secret: "AAAA".into(),
+        };
+        desk.save(Ok(SecondFactor::enrol(id, holder, factor, by(), now())))
+            .await
+    };
+    Credentials {
+        key: fingerprint_of("ssh-ed25519 AAAA").unwrap(),
+        proof: factor.strength(),
+        factor: factor.id,
+        certificate: None,
+    }
+}
+
 async fn state(desk: &Desk) -> ConfirmationState {
     desk.store
         .confirmation("c0de")
@@ -411,7 +437,7 @@ async fn recorded(desk: &Desk) -> Session {
         account: AccountName::parse("root").unwrap(),
         operation: Some(Operation::Shell),
         intervention: None,
-        proof: Some(Proof::Passkey),
+        credentials: Some(alices(desk).await),
         place: Place {
             source,
             country: None,

@@ -38,7 +38,7 @@ pub(crate) async fn revoke(asked: FactorRevoke) -> Result<Outcome> {
         asked.factor, asked.login
     ))?;
     say::line(format_args!(
-        "SSH sessions that are open go on: suspend an operator, or revoke the intervention, to end them."
+        "SSH sessions that were opened with it end within seconds."
     ))?;
     if factor.strength() == Proof::Passkey {
         say::line(format_args!(

@@ -1,7 +1,7 @@
 //! `bastion init`: keys, database, the first administrator. No default password exists: he gets a
 //! single-use address to enrol his passkey.
 
-use crate::admin::{command_line, invite, open_store, public_key};
+use crate::admin::{command_line, invite, open_store, operator_key};
 use crate::cli::Init;
 use crate::{Outcome, checkpoints, clock, say, secrets};
 use access::actor::ActorKind;
@@ -21,7 +21,7 @@ pub(crate) async fn run(asked: Init) -> Result<Outcome> {
     let config = asked.place.config()?;
     let key = std::fs::read_to_string(&asked.admin_key)
         .with_context(|| format!("cannot read `{}`", asked.admin_key.display()))?;
-    let key = public_key(&key)
+    let key = operator_key(&key)
         .map_err(|wrong| anyhow::anyhow!("`{}`: {wrong}", asked.admin_key.display()))?;
 
     let made = secrets::make(&config.state)?;

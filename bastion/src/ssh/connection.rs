@@ -4,14 +4,15 @@
 use super::Front;
 use super::handler::Handler;
 use super::session::{self, Live, Proven};
+use super::traces::Trace;
 use crate::clock;
-use access::{Event, Who};
+use access::{Event, OperatorId, Who};
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
 use russh::server::{Config, Handle, RunningSession, run_stream};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Mutex, Notify, watch};
@@ -30,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) front: Arc<Front>,
     pub(crate) source: IpAddr,
     pub(crate) proven: OnceLock<Proven>,
+    /// A key was proven, and no second factor yet.
+    half_way: std::sync::Mutex<Option<HalfWay>>,
     /// Opened by the first channel that needs them; one for each place that is gone to.
     pub(crate) sessions: Mutex<Sessions>,
     /// Connections that run inside this one.
@@ -45,6 +48,12 @@ pub(crate) struct Connection {
     refusals: AtomicU32,
     /// When anything was asked for or typed last, monotonic microseconds.
     active: AtomicI64,
+}
+
+/// Somebody whose first factor alone is known: his key may be in other hands.
+pub(crate) struct HalfWay {
+    pub(crate) operator: OperatorId,
+    pub(crate) key: String,
 }
 
 /// The sessions of a connection. A channel that asks for one after the connection is gone opens
@@ -69,6 +78,7 @@ impl Connection {
             front,
             source,
             proven: OnceLock::new(),
+            half_way: std::sync::Mutex::default(),
             sessions: Mutex::new(Sessions::Open(Vec::new())),
             jumps: Mutex::default(),
             places: Arc::default(),
@@ -82,12 +92,41 @@ impl Connection {
 
     /// Ends what ran on this connection. Called when the connection is gone.
     async fn finish(&self) {
+        self.trace_abandoned().await;
         let was = std::mem::replace(&mut *self.sessions.lock().await, Sessions::Gone);
         if let Sessions::Open(sessions) = was {
             let ends = sessions.iter().map(|live| live.end(&self.front));
             join_all(ends).await;
         }
         self.wait_for_jumps().await;
+    }
+
+    /// Notes how far the person has come; `None` where that was settled and traced.
+    pub(crate) fn is_half_way(&self, half_way: Option<HalfWay>) {
+        let mut known = self.half_way.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = half_way;
+    }
+
+    /// A key that was proven and a second factor that was never given are traced: whoever has only
+    /// a key looks like that.
+    async fn trace_abandoned(&self) {
+        let half_way = self
+            .half_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(HalfWay { operator, key }) = half_way else {
+            return;
+        };
+        let event = Event::new(
+            "login.abandoned",
+            Who::Operator(operator.clone()),
+            format!("operator {operator}"),
+            clock::now(),
+        )
+        .with("key", key)
+        .with("source", self.source);
+        self.front.traces.enter(Trace::Entry(event)).await;
     }
 
     /// The sessions of this connection that go on.

@@ -46,6 +46,11 @@ impl Console {
         self.read_line().await
     }
 
+    /// A line that a program sends, such as a key.
+    pub(crate) async fn read(&mut self) -> Option<String> {
+        self.read_line().await
+    }
+
     /// The same, only where there is somebody to answer.
     pub(crate) async fn ask_at_terminal(&mut self, question: &str) -> Option<String> {
         if self.start.terminal.is_some() {
@@ -84,6 +89,12 @@ impl Console {
         drop(self.start.channel.data_bytes(text.into_bytes()).await);
     }
 
+    async fn new_line(&self) {
+        if self.start.terminal.is_some() {
+            self.write("\n").await;
+        }
+    }
+
     /// A terminal in raw mode shows nothing by itself: what is typed is echoed here.
     async fn read_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
@@ -91,19 +102,23 @@ impl Console {
             let byte = self.next_byte().await?;
             match byte {
                 b'\r' | b'\n' => {
-                    self.write("\n").await;
+                    self.new_line().await;
                     return Some(String::from_utf8_lossy(&line).trim().to_owned());
                 }
                 0x03 | 0x04 => {
-                    self.write("\n").await;
+                    self.new_line().await;
                     return None;
                 }
-                0x7f | 0x08 if erase_last(&mut line) => self.write("\u{8} \u{8}").await,
+                0x7f | 0x08 if self.start.terminal.is_some() && erase_last(&mut line) => {
+                    self.write("\u{8} \u{8}").await;
+                }
                 // Other control characters do nothing.
                 0..0x20 | 0x7f => {}
                 _ if line.len() < LONGEST_LINE => {
                     line.push(byte);
-                    drop(self.start.channel.data_bytes(vec![byte]).await);
+                    if self.start.terminal.is_some() {
+                        drop(self.start.channel.data_bytes(vec![byte]).await);
+                    }
                 }
                 _ => {}
             }

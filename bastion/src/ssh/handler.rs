@@ -6,17 +6,19 @@
 //! INVARIANT: the order of authentication. The key's signature is proven before a second factor
 //! is asked and before anything is read or written about a person.
 
-use super::connection::{ChannelPlace, Connection, Sessions};
+use super::certificate::{self, NotTaken};
+use super::connection::{ChannelPlace, Connection, HalfWay, Sessions};
 use super::jump;
 use super::login::{self, Destination, Login, Wanted};
 use super::requests::{Request, Stage, Verdict, verdict};
-use super::second_factor::{Answer, Challenge};
+use super::second_factor::{Answer, Challenge, Factored};
 use super::session::{self, NotOpened, Proven, Run, Start, Terminal};
+use super::traces::Trace;
 use super::{Front, Reusable, ReuseKey, menu};
 use crate::clock;
 use access::session::FactorUse;
-use access::{Event, Permit, Who};
-use russh::keys::HashAlg;
+use access::{Credentials, Event, FactorId, Operator, Permit, Who};
+use russh::keys::{Certificate, HashAlg};
 use russh::server::{
     Auth, ChannelOpenHandle, Handle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
@@ -34,7 +36,7 @@ pub(crate) type OperatorHandle = Handle;
 
 /// Exit status of what the bastion itself refuses: what `ssh` says of its own failures.
 pub(crate) const REFUSED: u32 = 255;
-/// Answers to one keyboard-interactive question before the method counts as failed.
+/// Questions of the second factor on one connection.
 const MOST_QUESTIONS: u32 = 3;
 
 /// How far a connection has come.
@@ -46,7 +48,6 @@ enum Stand {
         login: Login,
         fingerprint: String,
         challenge: Challenge,
-        asked: u32,
     },
     In {
         login: Login,
@@ -69,6 +70,8 @@ pub(crate) struct Handler {
     /// The target that a connection within another one goes to. Whoever is there is in already.
     through_to: Option<String>,
     stand: Stand,
+    /// Questions of the second factor, over all keys that were proven meanwhile.
+    asked: u32,
     channels: HashMap<ChannelId, Opened>,
 }
 
@@ -79,6 +82,7 @@ impl Handler {
             connection,
             through_to: None,
             stand: Stand::Unknown,
+            asked: 0,
             channels: HashMap::new(),
         }
     }
@@ -120,7 +124,7 @@ impl Handler {
     }
 
     /// Lets the person in. Nobody is in before the audit log says so.
-    async fn let_in(&mut self, login: Login, fingerprint: &str, proven: Proven) -> Auth {
+    async fn let_in(&mut self, login: Login, proven: Proven) -> Auth {
         if self.front().traces.is_stuck(clock::monotonic()) {
             warn!("a login was refused: the audit log cannot be written");
             return Auth::reject();
@@ -132,10 +136,9 @@ impl Handler {
             clock::now(),
         )
         .with("source", proven.source)
-        .with("second_factor", proven.proof)
         .with("second_factor_reused", proven.factor == FactorUse::Reused)
-        .with("key", fingerprint)
         .with("wanted", login.wanted.shown());
+        let event = proven.credentials.named_in(event);
         if let Err(error) = self.front().store.append(event).await {
             warn!(%error, "a login could not be written to the audit log");
             return Auth::reject();
@@ -143,54 +146,119 @@ impl Handler {
         if self.connection.proven.set(proven).is_err() {
             return Auth::reject();
         }
+        self.connection.is_half_way(None);
         self.stand = Stand::In { login };
         self.connection.logged_in.notify_one();
         Auth::Accept
     }
 
+    /// Whether a factor that was proven a while ago still counts.
+    async fn is_in_use(&self, id: &FactorId) -> bool {
+        match self.front().store.factor(id).await {
+            Ok(factor) => factor.is_some_and(|factor| factor.revoked_at.is_none()),
+            Err(error) => {
+                warn!(%error, "a second factor could not be read");
+                false
+            }
+        }
+    }
+
     async fn key_proven(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Option<Auth> {
         let login = Login::parse(user).ok()?;
         login::is_strong(key.public_key, key.algorithm).ok()?;
-        let source = self.connection.source;
+        let operator = self.operator(&login).await?;
+        let fingerprint = key.public_key.fingerprint(HashAlg::Sha256).to_string();
+        if !operator.holds(&fingerprint) {
+            return None;
+        }
+        self.key_stands(user, login, fingerprint).await
+    }
+
+    async fn certificate_proven(&mut self, user: &str, shown: &Certificate) -> Option<Auth> {
+        let login = Login::parse(user).ok()?;
+        let (connection, source) = (Arc::clone(&self.connection), self.connection.source);
+        let front = &connection.front;
+        let operator = self.operator(&login).await?;
+        match certificate::of_our_own(front, &login, shown, source).await {
+            Some(Ok(proven)) => return Some(self.let_in(login, proven).await),
+            Some(Err(why)) => {
+                self.trace_not_taken(&login, shown, &why).await;
+                return None;
+            }
+            None => {}
+        }
+        match certificate::as_key(&operator, &login, shown, source) {
+            Ok(key) => self.key_stands(user, login, key).await,
+            Err(why) => {
+                debug!(%why, "a certificate was not taken");
+                None
+            }
+        }
+    }
+
+    /// A certificate that the bastion signed and that is good for nothing may be a stolen one.
+    async fn trace_not_taken(&self, login: &Login, shown: &Certificate, why: &NotTaken) {
+        let event = Event::new(
+            "login.refused",
+            Who::Operator(login.operator.clone()),
+            format!("operator {}", login.operator),
+            clock::now(),
+        )
+        .with("reason", "certificate_not_taken")
+        .with("because", why.to_string())
+        .with("certificate", shown.key_id())
+        .with("source", self.connection.source);
+        self.front().traces.enter(Trace::Entry(event)).await;
+    }
+
+    /// Who is registered under that login, unless nobody can be let in now.
+    async fn operator(&self, login: &Login) -> Option<Operator> {
         if self.front().traces.is_stuck(clock::monotonic()) {
             warn!("a login was refused: the audit log cannot be written");
             return None;
         }
-        let operator = match self.front().store.operator(&login.operator).await {
-            Ok(operator) => operator?,
+        match self.front().store.operator(&login.operator).await {
+            Ok(operator) => operator,
             Err(error) => {
                 warn!(%error, "an operator could not be read");
-                return None;
+                None
             }
-        };
-        if !login::holds(&operator, key.public_key) {
-            return None;
         }
-        let fingerprint = key.public_key.fingerprint(HashAlg::Sha256).to_string();
+    }
+
+    /// The first factor is there: whoever gave the second one lately is in, and others are asked.
+    async fn key_stands(&mut self, user: &str, login: Login, fingerprint: String) -> Option<Auth> {
+        let source = self.connection.source;
         let reuse = ReuseKey {
             operator: login.operator.clone(),
             key_fingerprint: fingerprint.clone(),
             source,
         };
         let now = clock::now();
-        if let Some(reused) = self.front().reuse.proven(&reuse, now) {
+        if let Some(reused) = self.front().reuse.proven(&reuse, now)
+            && self.is_in_use(&reused.factored.factor).await
+        {
             let proven = Proven {
                 operator: login.operator.clone(),
-                proof: reused.proof,
+                credentials: credentials(fingerprint, reused.factored),
                 factor: FactorUse::Reused,
                 source,
                 at: reused.proven_at,
             };
-            return Some(self.let_in(login, &fingerprint, proven).await);
+            return Some(self.let_in(login, proven).await);
         }
         let challenge = Challenge::new(login.operator.clone(), source, login.wanted.shown());
+        let half_way = HalfWay {
+            operator: login.operator.clone(),
+            key: fingerprint.clone(),
+        };
         self.stand = Stand::Key {
             user: user.to_owned(),
             login,
             fingerprint,
             challenge,
-            asked: 0,
         };
+        self.connection.is_half_way(Some(half_way));
         Some(Auth::Reject {
             proceed_with_methods: Some(MethodSet::from(&[MethodKind::KeyboardInteractive][..])),
             partial_success: true,
@@ -199,14 +267,11 @@ impl Handler {
 
     async fn ask(&mut self) -> Auth {
         let connection = Arc::clone(&self.connection);
-        let Stand::Key {
-            challenge, asked, ..
-        } = &mut self.stand
-        else {
+        let Stand::Key { challenge, .. } = &mut self.stand else {
             return Auth::reject();
         };
-        *asked += 1;
-        if *asked > MOST_QUESTIONS {
+        self.asked += 1;
+        if self.asked > MOST_QUESTIONS {
             return Auth::reject();
         }
         match challenge.prompt(&connection.front).await {
@@ -230,10 +295,13 @@ impl Handler {
         else {
             return Auth::reject();
         };
-        let proof = match challenge.answer(&connection.front, typed).await {
-            Answer::Proven(proof) => proof,
+        let factored = match challenge.answer(&connection.front, typed).await {
+            Answer::Proven(factored) => factored,
             Answer::AskAgain => return self.ask().await,
-            Answer::Failed => return Auth::reject(),
+            Answer::Failed => {
+                connection.is_half_way(None);
+                return Auth::reject();
+            }
         };
         let (login, fingerprint) = (login.clone(), fingerprint.clone());
         let (source, proven_at) = (connection.source, session::proven_now());
@@ -245,7 +313,10 @@ impl Handler {
                 source,
             };
             let now = clock::now();
-            let proven = Reusable { proof, proven_at };
+            let proven = Reusable {
+                factored: factored.clone(),
+                proven_at,
+            };
             connection
                 .front
                 .reuse
@@ -253,12 +324,12 @@ impl Handler {
         }
         let proven = Proven {
             operator: login.operator.clone(),
-            proof,
+            credentials: credentials(fingerprint, factored),
             factor: FactorUse::Fresh,
             source,
             at: proven_at,
         };
-        self.let_in(login, &fingerprint, proven).await
+        self.let_in(login, proven).await
     }
 
     /// Starts what the channel asks for in a task of its own.
@@ -342,6 +413,15 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
     }
 }
 
+fn credentials(key: String, factored: Factored) -> Credentials {
+    Credentials {
+        key,
+        factor: factored.factor,
+        proof: factored.proof,
+        certificate: None,
+    }
+}
+
 /// The motive the client sent along, if any.
 fn motive(start: &Start) -> String {
     let given = start
@@ -419,6 +499,18 @@ impl russh::server::Handler for Handler {
             return Ok(self.inside(user).unwrap_or_else(only_keys));
         }
         Ok(self.key_proven(user, key).await.unwrap_or_else(only_keys))
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, Self::Error> {
+        if self.through_to.is_some() {
+            return Ok(self.inside(user).unwrap_or_else(only_keys));
+        }
+        let answer = self.certificate_proven(user, certificate).await;
+        Ok(answer.unwrap_or_else(only_keys))
     }
 
     async fn auth_keyboard_interactive<'a>(

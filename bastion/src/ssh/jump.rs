@@ -8,9 +8,8 @@ use super::Front;
 use super::connection::{self, ChannelPlace, Connection};
 use super::handler::{Handler, OperatorChannel};
 use super::listener::server_config;
-use super::session::Proven;
+use super::session;
 use crate::secrets;
-use access::decide::LoginAge;
 use access::grant::Standing;
 use access::{OperatorId, Target, TargetId, Time};
 use russh::keys::Certificate;
@@ -60,13 +59,14 @@ async fn answer(
     reply: ChannelOpenHandle,
     place: ChannelPlace,
 ) {
-    let young = |proven: &Proven| proven.age(&outer.front) == LoginAge::Young;
-    if !outer.proven.get().is_some_and(young) {
-        let sentence = "you logged in too long ago for anything new; log in again";
-        outer
-            .trace_refused("direct-tcpip", "second_factor_missing", sentence)
-            .await;
-        let said = format!("Refused (second_factor_missing): {sentence}");
+    let Some(proven) = outer.proven.get() else {
+        reply.reject(ChannelOpenFailure::ConnectFailed).await;
+        return;
+    };
+    if let Err(barred) = session::may_stay(&outer.front, proven).await {
+        let (code, sentence) = barred.in_short();
+        outer.trace_refused("direct-tcpip", code, &sentence).await;
+        let said = format!("Refused ({code}): {sentence}");
         reply
             .reject_saying(ChannelOpenFailure::AdministrativelyProhibited, said)
             .await;
@@ -91,13 +91,13 @@ async fn answer(
             return;
         }
     };
-    let (Some(config), Some(proven)) = (config, outer.proven.get().cloned()) else {
+    let Some(config) = config else {
         reply.reject(ChannelOpenFailure::ConnectFailed).await;
         return;
     };
     reply.accept().await;
     let inner = Connection::new(Arc::clone(&outer.front), outer.source, outer.stop.clone());
-    if inner.proven.set(proven).is_err() {
+    if inner.proven.set(proven.clone()).is_err() {
         return;
     }
     let target = host.to_ascii_lowercase();

@@ -2,7 +2,7 @@
 
 use access::decide::LoginAge;
 use access::ids::NameError;
-use access::{AccountName, InterventionId, Operator, OperatorId, Time};
+use access::{AccountName, InterventionId, OperatorId, Time};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
 use std::time::Duration;
@@ -153,16 +153,6 @@ pub(crate) fn may_be_declared(key: &PublicKey) -> Result<(), WeakKey> {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key is too weak: {0}; use ed25519, ecdsa or rsa of at least 3072 bits")]
 pub(crate) struct WeakKey(String);
-
-/// Whether `key` is one of those declared for this person; comments do not count.
-pub(crate) fn holds(operator: &Operator, key: &PublicKey) -> bool {
-    operator
-        .details
-        .keys
-        .iter()
-        .filter_map(|declared| PublicKey::from_openssh(declared).ok())
-        .any(|declared| declared.key_data() == key.key_data())
-}
 
 fn rsa_is_long_enough(key: &PublicKey) -> Result<(), WeakKey> {
     let bits = if let KeyData::Rsa(rsa) = key.key_data() {

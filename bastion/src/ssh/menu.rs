@@ -4,21 +4,20 @@
 //! the pages', said in the terminal.
 
 use super::Front;
+use super::certificate;
 use super::console::Console;
 use super::handler::{REFUSED, listed};
 use super::jump;
 use super::login::Destination;
-use super::session::{self, Proven, Run, Start};
+use super::session::{self, NotOpened, Proven, Run, Start};
 use crate::clock;
-use access::actor::ActorState;
-use access::decide::LoginAge;
 use access::grant::{Operation, Standing};
 use access::intervention::Phase;
-use access::operator::OperatorState;
 use access::plan::{HealthDataSeen, Origin, PlanText};
 use access::time::Window;
 use access::{
-    AccountName, Grant, Intervention, InterventionId, OperatorId, Permit, Target, TargetId, Time,
+    AccountName, Certificate, CertificateId, Grant, Intervention, InterventionId, OperatorId,
+    Permit, Target, TargetId, Time, Who,
 };
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -31,9 +30,6 @@ use store::{GrantFilter, InterventionFilter, SessionFilter};
 const MOST: i64 = 50;
 const UNAVAILABLE: &str =
     "Refused (unavailable): the bastion's database does not answer; try again.";
-
-/// What is said of a login too old for anything new.
-pub(crate) const OLD: &str = "Refused (second_factor_missing): you logged in too long ago for anything new.\nNext: log in again";
 
 /// `ssh alice@bastion COMMAND`.
 #[derive(Parser)]
@@ -55,12 +51,31 @@ enum BareCommand {
     Sessions(Listing),
     /// Who you are here, and with which rights
     Whoami(Listing),
+    /// A certificate for work without prompts:   ssh …@bastion certificate < key.pub > key-cert.pub
+    Certificate(CertificateAsked),
     /// What your ssh needs to jump:   ssh -J …@bastion root@db1.chu-exemple
     KnownHosts(Listing),
 }
 
 #[derive(Args)]
 struct Listing {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// It stands for your key and your second factor, from the address you come from now.
+#[derive(Args)]
+struct CertificateAsked {
+    /// How long it lasts, such as 90m or 4h
+    #[arg(long, value_name = "DURATION", value_parser = clock::duration, default_value = "1h")]
+    lasts: Duration,
+    /// List those of yours that are in use
+    #[arg(long, conflicts_with = "revoke")]
+    list: bool,
+    /// Take one out of use; what it opened ends
+    #[arg(long, value_name = "CERTIFICATE", value_parser = CertificateId::parse)]
+    revoke: Option<CertificateId>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -176,29 +191,11 @@ pub(crate) async fn run(
     }
 }
 
-/// Why this person is told nothing, if so: he logged in too long ago, or he, or whom he works for,
-/// is suspended.
+/// Why this person is told nothing, if so.
 async fn barred(front: &Front, proven: &Proven) -> Option<String> {
-    if proven.age(front) == LoginAge::Old {
-        return Some(OLD.to_owned());
-    }
-    let next = "Next: ask an administrator of the bastion";
-    let store = &front.store;
-    let Ok(operator) = store.operator(&proven.operator).await else {
-        return Some(UNAVAILABLE.to_owned());
-    };
-    let Some(operator) = operator.filter(|operator| operator.state == OperatorState::Active) else {
-        let suspended = format!("operator `{}` is suspended", proven.operator);
-        return Some(format!(
-            "Refused (operator_suspended): {suspended}.\n{next}"
-        ));
-    };
-    match store.actor(&operator.details.actor).await {
-        Ok(Some(actor)) if actor.state == ActorState::Active => None,
-        Ok(_) => Some(format!(
-            "Refused (actor_suspended): the people of `{}` are suspended.\n{next}",
-            operator.details.actor
-        )),
+    match session::may_stay(front, proven).await {
+        Ok(()) => None,
+        Err(NotOpened::Denied(denials)) => Some(session::sentences(&denials)),
         Err(_) => Some(UNAVAILABLE.to_owned()),
     }
 }
@@ -290,6 +287,7 @@ async fn answer(
         BareCommand::Close(close) => self::close(front, proven, &close).await,
         BareCommand::Sessions(listing) => sessions(front, proven, &listing).await,
         BareCommand::Whoami(listing) => whoami(front, proven, &listing).await,
+        BareCommand::Certificate(asked) => certificate(front, proven, &asked, console).await,
         BareCommand::KnownHosts(listing) => known_hosts(front, proven, &listing).await,
     };
     match done {
@@ -449,7 +447,7 @@ async fn whoami(front: &Front, proven: &Proven, listing: &Listing) -> Result<Str
                 })
             })
             .collect();
-        let who = json!({ "operator": proven.operator, "second_factor": proven.proof, "source": proven.source, "grants": rows });
+        let who = json!({ "operator": proven.operator, "second_factor": proven.credentials.proof, "source": proven.source, "grants": rows });
         return Ok(who.to_string());
     }
     let mut lines = vec![format!("{} from {}", proven.operator, proven.source)];
@@ -485,6 +483,70 @@ async fn whoami(front: &Front, proven: &Proven, listing: &Listing) -> Result<Str
         lines.push("  no right on any system; ask a manager".to_owned());
     }
     Ok(lines.join("\n"))
+}
+
+async fn certificate(
+    front: &Front,
+    proven: &Proven,
+    asked: &CertificateAsked,
+    console: &mut Console,
+) -> Result<String> {
+    let now = clock::now();
+    if let Some(id) = &asked.revoke {
+        let known = front.store.certificate(id).await?;
+        let Some(known) = known.filter(|one| one.operator == proven.operator) else {
+            bail!("you have no certificate `{id}`; `certificate --list` lists yours");
+        };
+        let by = Who::Operator(proven.operator.clone());
+        let revoked = front.store.save(known.revoke("no longer needed", by, now)?);
+        let revoked = revoked.await?;
+        return Ok(if asked.json {
+            about_certificate(&revoked).to_string()
+        } else {
+            format!("{} is out of use", revoked.id)
+        });
+    }
+    if asked.list {
+        let mine = front.store.certificates_in_use(Some(&proven.operator), now);
+        let mine = mine.await?;
+        if asked.json {
+            let rows: Vec<Value> = mine.iter().map(about_certificate).collect();
+            return Ok(json!({ "certificates": rows }).to_string());
+        }
+        let lines: Vec<String> = mine
+            .iter()
+            .map(|one| {
+                format!(
+                    "{}  until {}  from {}  for {}",
+                    one.id, one.ends_at, one.source, one.key
+                )
+            })
+            .collect();
+        return Ok(if lines.is_empty() {
+            "No certificate of yours is in use.".to_owned()
+        } else {
+            lines.join("\n")
+        });
+    }
+    let key = console.read().await.unwrap_or_default();
+    let (issued, signed) = certificate::issue(front, proven, &key, asked.lasts).await?;
+    Ok(if asked.json {
+        let mut about = about_certificate(&issued);
+        if let Some(about) = about.as_object_mut() {
+            about.insert("certificate".to_owned(), signed.into());
+        }
+        about.to_string()
+    } else {
+        signed
+    })
+}
+
+fn about_certificate(one: &Certificate) -> Value {
+    json!({
+        "id": one.id, "key": one.key, "source": one.source,
+        "from": one.issued_at.rfc3339(), "until": one.ends_at.rfc3339(),
+        "revoked": one.revoked_at.map(Time::rfc3339),
+    })
 }
 
 /// A line for `~/.ssh/known_hosts` and a section for `~/.ssh/config`, ready to paste.

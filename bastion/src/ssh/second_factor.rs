@@ -10,7 +10,7 @@ use crate::ssh::Front;
 use crate::ssh::traces::Trace;
 use access::confirmation::{Confirmation, ConfirmationState};
 use access::second_factor::{Factor, Holder, Proof, SecondFactor};
-use access::{Event, OperatorId, Who, totp};
+use access::{Event, FactorId, OperatorId, Who, totp};
 use std::net::IpAddr;
 use std::time::Duration;
 use tracing::warn;
@@ -29,9 +29,16 @@ pub(crate) struct Challenge {
     code: Option<String>,
 }
 
+/// A factor that was proven, and how much that is.
+#[derive(Clone, Debug)]
+pub(crate) struct Factored {
+    pub(crate) factor: FactorId,
+    pub(crate) proof: Proof,
+}
+
 /// What an answer led to.
 pub(crate) enum Answer {
-    Proven(Proof),
+    Proven(Factored),
     /// Nothing was wrong, but nothing is proven yet; ask again.
     AskAgain,
     Failed,
@@ -95,14 +102,14 @@ impl Challenge {
     /// Resets or raises the counts of failures.
     async fn conclude(&self, front: &Front, checked: Checked) -> Answer {
         match checked {
-            Checked::Proven(proof) => {
+            Checked::Proven(factored) => {
                 for key in self.lockout_keys() {
                     if let Err(error) = front.store.count_success(&key).await {
                         warn!(%error, "the count of failures could not be reset");
                         return Answer::Failed;
                     }
                 }
-                Answer::Proven(proof)
+                Answer::Proven(factored)
             }
             Checked::NotYet => Answer::AskAgain,
             Checked::Wrong(reason) => {
@@ -139,7 +146,10 @@ impl Challenge {
             };
             if let Ok(Some(step)) = totp::matching_step(&secret, typed, clock::now()) {
                 return match front.store.use_totp_step(&factor.id, step).await {
-                    Ok(true) => Checked::Proven(Proof::Totp),
+                    Ok(true) => Checked::Proven(Factored {
+                        factor: factor.id,
+                        proof: Proof::Totp,
+                    }),
                     Ok(false) => Checked::Wrong("code_used_twice"),
                     Err(error) => {
                         warn!(%error, "a code could not be checked");
@@ -188,12 +198,18 @@ impl Challenge {
         {
             return Checked::Wrong("confirmation_of_another");
         }
+        let ConfirmationState::Confirmed { factor, .. } = confirmation.state.clone() else {
+            return Checked::NotYet;
+        };
         let Ok(taken) = confirmation.take(clock::now()) else {
             return Checked::Wrong("confirmation_over");
         };
         // Compare-and-swap: of two connections that take it, one finds it stale.
         match front.store.save(taken).await {
-            Ok(_) => Checked::Proven(Proof::Passkey),
+            Ok(_) => Checked::Proven(Factored {
+                factor,
+                proof: Proof::Passkey,
+            }),
             Err(error) => {
                 warn!(%error, "a confirmation could not be taken");
                 Checked::Unavailable
@@ -257,7 +273,7 @@ impl Challenge {
 }
 
 enum Checked {
-    Proven(Proof),
+    Proven(Factored),
     NotYet,
     Wrong(&'static str),
     Unavailable,

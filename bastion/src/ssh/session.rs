@@ -22,7 +22,9 @@ use access::decide::{
 use access::grant::Operation;
 use access::second_factor::Proof;
 use access::session::FactorUse;
-use access::{Denial, Event, OperatorId, Permit, Session, SessionId, Time, Who};
+use access::{
+    AccountName, Credentials, Denial, Event, OperatorId, Permit, Session, SessionId, Time, Who,
+};
 use bytes::Bytes;
 use recordings::{
     Answer, ChannelKind, JournalEvent, Manifest, Micros, RecipientKey, Recorder, SessionHeader,
@@ -54,7 +56,7 @@ const STORE_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(crate) struct Proven {
     pub(crate) operator: OperatorId,
-    pub(crate) proof: Proof,
+    pub(crate) credentials: Credentials,
     pub(crate) factor: FactorUse,
     pub(crate) source: IpAddr,
     /// When the second factor was proven, on this connection or the one it is reused from.
@@ -90,6 +92,24 @@ pub(crate) enum NotOpened {
     Target(UpstreamError),
     /// Something of the bastion's own does not work; a sentence and a next step.
     Unavailable(&'static str),
+}
+
+impl NotOpened {
+    /// The first code, and sentence and next step on one line.
+    pub(crate) fn in_short(&self) -> (&'static str, String) {
+        match self {
+            Self::Denied(denials) => denials.first().map_or_else(
+                || ("unavailable", "nothing can be decided now".to_owned()),
+                |first| {
+                    let said = format!("{}; {}", first.sentence, first.next);
+                    (first.code.as_str(), said)
+                },
+            ),
+            Self::Several(_) => ("intervention_not_named", "name one".to_owned()),
+            Self::Target(error) => (error.code(), error.to_string()),
+            Self::Unavailable(sentence) => ("unavailable", (*sentence).to_owned()),
+        }
+    }
 }
 
 /// A session that is going on.
@@ -312,6 +332,54 @@ async fn permit_for_any(
     denied
 }
 
+fn ask<'a>(
+    front: &Front,
+    proven: &'a Proven,
+    destination: &'a Destination,
+    operation: Option<Operation>,
+    means: Means,
+) -> Ask<'a> {
+    Ask {
+        operator: proven.operator.as_str(),
+        target: &destination.target,
+        account: destination.account.clone(),
+        operation,
+        intervention: destination.intervention.clone(),
+        credentials: Some(proven.credentials.clone()),
+        place: Place {
+            source: proven.source,
+            country: None,
+        },
+        means,
+        policy: front.config.policy(),
+        since: None,
+    }
+}
+
+/// Whether whoever logged in may still be here, whatever he wants to do.
+pub(crate) async fn may_stay(front: &Front, proven: &Proven) -> Result<(), NotOpened> {
+    let now = clock::now();
+    // No target has an empty name, and so none of its accounts is looked at.
+    let Ok(account) = AccountName::parse("nobody") else {
+        return Err(NotOpened::Denied(Vec::new()));
+    };
+    let nowhere = Destination {
+        account,
+        target: String::new(),
+        intervention: None,
+    };
+    let means = means(front, proven.age(front));
+    let facts = front
+        .store
+        .facts(&ask(front, proven, &nowhere, None, means), now)
+        .await
+        .map_err(|error| store_failed(&error))?;
+    match facts.first() {
+        Some(facts) => access::decide::may_stay(facts, now).map_err(NotOpened::Denied),
+        None => Err(NotOpened::Denied(Vec::new())),
+    }
+}
+
 async fn permit_for(
     front: &Front,
     proven: &Proven,
@@ -320,21 +388,7 @@ async fn permit_for(
     means: Means,
     now: Time,
 ) -> Result<Permit, NotOpened> {
-    let ask = Ask {
-        operator: proven.operator.as_str(),
-        target: &destination.target,
-        account: destination.account.clone(),
-        operation: Some(operation),
-        intervention: destination.intervention.clone(),
-        proof: Some(proven.proof),
-        place: Place {
-            source: proven.source,
-            country: None,
-        },
-        means,
-        policy: front.config.policy(),
-        since: None,
-    };
+    let ask = ask(front, proven, destination, Some(operation), means);
     let candidates = front
         .store
         .facts(&ask, now)
@@ -1020,7 +1074,7 @@ async fn begin_recording(front: &Front, session: &Session, now: Time) -> Result<
     let key =
         RecipientKey::from_base64(&customer.recording_key).map_err(|error| error.to_string())?;
     let mut factors = vec!["key".to_owned()];
-    factors.push(match session.proof {
+    factors.push(match session.credentials.proof {
         Proof::Totp => "totp".to_owned(),
         Proof::Passkey => "passkey".to_owned(),
     });
@@ -1156,8 +1210,8 @@ async fn trace_refusal(front: &Front, proven: &Proven, destination: &Destination
         clock::now(),
     )
     .with("account", &destination.account)
-    .with("source", proven.source)
-    .with("second_factor", proven.proof);
+    .with("source", proven.source);
+    let event = proven.credentials.named_in(event);
     let event = match why {
         NotOpened::Denied(denials) => event.with("codes", codes(denials)),
         NotOpened::Several(permits) => event.with("codes", ["intervention_not_named"]).with(

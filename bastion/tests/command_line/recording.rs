@@ -9,7 +9,8 @@ use access::second_factor::Proof;
 use access::session::SessionState;
 use access::time::Window;
 use access::{
-    AccountName, CustomerId, Event, GrantId, Intervention, OperatorId, Session, TargetId, Time, Who,
+    AccountName, Credentials, CustomerId, Event, FactorId, GrantId, Intervention, OperatorId,
+    Session, TargetId, Time, Who,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -463,7 +464,12 @@ async fn session(store: &Store, now: Time) -> Session {
         intervention: id,
         plan_version: 1,
         motive: "Repair the slow index".to_owned(),
-        proof: Proof::Totp,
+        credentials: Credentials {
+            key: "SHA256:of-the-key".to_owned(),
+            factor: FactorId::parse("fa-bruno").unwrap(),
+            proof: Proof::Totp,
+            certificate: None,
+        },
         factor_reused: false,
         source: "192.0.2.7".parse().unwrap(),
         started_at: now,

@@ -135,7 +135,7 @@ on_both! {
         let signer = signed_log(&world).await;
         let report = verify(&world.store, &signer.verifier()).await.unwrap();
         let head = world.store.head().await.unwrap();
-        let rows = 1 + 3 + 2 * 3;
+        let rows = 1 + 2 * 3 + 2 * 3;
         let found = VerifyReport { entries: head, checkpoints: 3, signed: head - 2, rows, unsigned: Some((now(), now())), problems: vec![] };
         assert_eq!(report, found);
         let empty_handed = verify(&world.store, &self::signer().verifier()).await.unwrap();

@@ -1,13 +1,17 @@
 //! The facts of a decision: every candidate that matters, and what the decision makes of them.
 
 use crate::world::{
-    MEANS, World, admin, ask, customer_id, hours, later, now, number, on_both, operator_id, plan,
-    policy, register_operator, target_id, terms,
+    MEANS, World, admin, ask, credentials, customer_id, hours, later, now, number, on_both,
+    open_session, operator_id, plan, policy, register_operator, target_id, terms,
 };
+use access::certificate::CertificateRequest;
 use access::decide::{Code, choose};
 use access::grant::{Operation, Scope};
+use access::session::FactorUse;
 use access::time::Window;
-use access::{AccountName, Facts, Grant, GrantId, Intervention, InterventionId};
+use access::{
+    AccountName, Certificate, CertificateId, Facts, Grant, GrantId, Intervention, InterventionId,
+};
 use std::collections::BTreeSet;
 use store::Ask;
 
@@ -187,11 +191,48 @@ on_both! {
         assert_eq!(missing().await, [Code::TargetDisabled]);
         store.save(target.enable(admin(), now())).await.unwrap();
         assert!(missing().await.is_empty());
+        let alice = world.operator("alice").await;
+        let (with, mut without) = (alice.details.clone(), alice.details.clone());
+        without.keys = vec!["ssh-ed25519 AAAB".into()];
+        let alice = store.save(alice.amend(without, admin(), now()).unwrap()).await.unwrap();
+        assert_eq!(missing().await, [Code::OperatorUnknown]);
+        store.save(alice.amend(with, admin(), now()).unwrap()).await.unwrap();
+        assert!(missing().await.is_empty());
         store.save(grant.withdraw("left", admin(), now()).unwrap()).await.unwrap();
         assert_eq!(missing().await, [Code::GrantWithdrawn]);
         let contact = world.contact("chu").await;
         store.save(open.revoke_by_contact(&contact, "stop", now()).unwrap()).await.unwrap();
         assert_eq!(missing().await, [Code::GrantWithdrawn, Code::InterventionRevoked]);
+    }
+
+    async fn a_factor_that_is_revoked_is_missing_to_what_was_opened_with_it(world: World) {
+        world.grant("alice", "chu", 1).await;
+        world.approved("alice", "chu").await;
+        let session = world.session("alice", "chu", 1).await;
+        let factor = world.store.factor(&session.credentials.factor).await.unwrap().unwrap();
+        world.store.save(factor.revoke(admin(), now())).await.unwrap();
+        let facts = world.store.facts_of(&session, MEANS, policy()).await.unwrap();
+        assert_eq!(codes(&[facts]), [Code::SecondFactorMissing]);
+        let candidates = world.store.facts(&ask("alice", "db1.chu"), now()).await.unwrap();
+        assert_eq!(codes(&candidates), [Code::SecondFactorMissing]);
+    }
+
+    async fn a_certificate_that_is_revoked_ends_what_it_opened(world: World) {
+        world.grant("alice", "chu", 1).await;
+        world.approved("alice", "chu").await;
+        let store = &world.store;
+        let (source, wanted) = ("192.0.2.1".parse().unwrap(), CertificateRequest { key: "SHA256:x".into(), lasts: hours(1) });
+        let id = CertificateId::from_random([1; 16]);
+        let issued = Certificate::issue(id, operator_id("alice"), wanted, credentials("alice"), FactorUse::Fresh, source, now());
+        let certificate = store.save(issued.unwrap()).await.unwrap();
+        let given = certificate.credentials(&operator_id("alice"), "SHA256:x", source, now()).unwrap();
+        let ask = Ask { credentials: Some(given), ..ask("alice", "db1.chu") };
+        let permit = choose(&store.facts(&ask, now()).await.unwrap(), now()).unwrap().remove(0);
+        assert_eq!(permit.ends_at(), certificate.ends_at);
+        let session = store.save(open_session(&permit, 1)).await.unwrap();
+        store.save(certificate.revoke("lost", admin(), now()).unwrap()).await.unwrap();
+        let facts = store.facts_of(&session, MEANS, policy()).await.unwrap();
+        assert_eq!(codes(&[facts]), [Code::SecondFactorMissing]);
     }
 
     async fn the_facts_of_a_session_are_its_own_grant_and_intervention_not_a_better_one(world: World) {
@@ -208,10 +249,10 @@ on_both! {
 
     async fn what_is_asked_is_passed_on_as_it_was_asked(world: World) {
         world.store.save(register_operator("carol")).await.unwrap();
-        let ask = Ask { operation: None, proof: None, since: Some(now()), ..ask("carol", "db1.chu") };
+        let ask = Ask { operation: None, credentials: None, since: Some(now()), ..ask("carol", "db1.chu") };
         let facts = world.store.facts(&ask, now()).await.unwrap().remove(0);
         assert_eq!(facts.operator.unwrap().id, operator_id("carol"));
-        assert_eq!((facts.proof, facts.asked.operation, facts.since), (None, None, Some(now())));
+        assert_eq!((facts.given, facts.asked.operation, facts.since), (None, None, Some(now())));
         assert_eq!((facts.place, facts.means, facts.policy), (ask.place, ask.means, ask.policy));
     }
 }

@@ -1,18 +1,22 @@
 //! The registers: every noun is saved, found again as it was, and listed.
 
 use crate::world::{
-    World, admin, customer_id, event, hours, later, now, number, on_both, operator_id, plan,
-    target_id, terms,
+    World, admin, credentials, customer_id, event, hours, later, now, number, on_both, operator_id,
+    plan, target_id, terms,
 };
 use access::actor::ActorKind;
+use access::certificate::CertificateRequest;
 use access::confirmation::Confirmation;
 use access::decide::choose;
 use access::grant::{ReviewEvery, Standing};
 use access::operator::OperatorState;
 use access::plan::LONGEST_WINDOW;
 use access::second_factor::{Factor, Holder, SecondFactor};
+use access::session::FactorUse;
 use access::time::Window;
-use access::{Actor, ActorId, FactorId, Grant, GrantId, Intervention, Time, Who};
+use access::{
+    Actor, ActorId, Certificate, CertificateId, FactorId, Grant, GrantId, Intervention, Time, Who,
+};
 use std::time::Duration;
 use store::{GrantFilter, GrantUse, InterventionFilter, SessionFilter};
 
@@ -61,10 +65,30 @@ on_both! {
         let factor = store.save(factor).await.unwrap();
         assert_eq!(store.factor(&factor.id).await.unwrap(), Some(factor));
 
+        let wanted = CertificateRequest { key: "SHA256:x".into(), lasts: hours(1) };
+        let issue = |n: u8, login: &str| {
+            let id = CertificateId::from_random([n; 16]);
+            let source = "192.0.2.1".parse().unwrap();
+            Certificate::issue(id, operator_id(login), wanted.clone(), credentials(login), FactorUse::Fresh, source, now())
+        };
+        let known = store.save(issue(1, "alice").unwrap()).await.unwrap();
+        store.save(issue(2, "bob").unwrap()).await.unwrap();
+        assert_eq!(store.certificate(&known.id).await.unwrap(), Some(known.clone()));
+        let in_use = async |login: Option<&str>, at| {
+            let login = login.map(operator_id);
+            let found = store.certificates_in_use(login.as_ref(), at).await.unwrap();
+            found.into_iter().map(|one| one.operator.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(in_use(None, now()).await, ["alice", "bob"]);
+        assert_eq!(in_use(Some("alice"), now()).await, ["alice"]);
+        assert_eq!(in_use(None, known.ends_at).await, Vec::<String>::new());
+        store.save(known.revoke("lost", admin(), now()).unwrap()).await.unwrap();
+        assert_eq!(in_use(None, now()).await, ["bob"]);
+
         let asked = Confirmation::open("c0de".into(), operator_id("alice"), "192.0.2.1".into(), "root@db1.chu".into(), 7, now());
         let asked = store.save(asked).await.unwrap();
         assert_eq!(store.confirmation("c0de").await.unwrap(), Some(asked.clone()));
-        let confirmed = asked.confirm(&operator_id("alice"), 7, later(5)).unwrap();
+        let confirmed = asked.confirm(&operator_id("alice"), FactorId::from_random([1; 16]), 7, later(5)).unwrap();
         let confirmed = store.save(confirmed).await.unwrap();
         let used = store.save(confirmed.take(later(6)).unwrap()).await.unwrap();
         assert_eq!(store.confirmation("c0de").await.unwrap(), Some(used));

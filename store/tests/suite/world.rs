@@ -16,9 +16,9 @@ use access::session::FactorUse;
 use access::target::{HealthData, TargetDetails, Tenancy};
 use access::time::Window;
 use access::{
-    AccountName, Actor, ActorId, Changed, Contact, ContactId, Customer, CustomerId, Event,
-    FactorId, Grant, GrantId, Intervention, InterventionId, Operator, OperatorId, Permit, Session,
-    SessionId, Target, TargetId, Time, Who,
+    AccountName, Actor, ActorId, Changed, Contact, ContactId, Credentials, Customer, CustomerId,
+    Event, FactorId, Grant, GrantId, Intervention, InterventionId, Operator, OperatorId, Permit,
+    Session, SessionId, Target, TargetId, Time, Who,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -107,6 +107,9 @@ impl World {
                 .save(register_target(&format!("db1.{name}"), name))
                 .await
                 .unwrap();
+        }
+        for login in ["alice", "bob", "mona"] {
+            store.save(enrol_generator(login)).await.unwrap();
         }
     }
 
@@ -405,11 +408,29 @@ pub(crate) fn register_operator(login: &str) -> Changed<Operator> {
         email: format!("{login}@host.example"),
         actor: ActorId::parse("host").unwrap(),
         roles: BTreeSet::from([Role::Operator, Role::Manager]),
-        keys: Vec::new(),
+        keys: vec!["ssh-ed25519 AAAA".into()],
         sources: Vec::new(),
         language: Language::French,
     };
     Operator::register(operator_id(login), details, admin(), now()).unwrap()
+}
+
+/// What an operator of this world proves himself with.
+pub(crate) fn credentials(login: &str) -> Credentials {
+    Credentials {
+        key: "SHA256:cJ6AyISHokEeHuTfufIqhhSS0gxHZRUMDHlKvXD4FHw".into(),
+        factor: FactorId::parse(&format!("fa-{login}")).unwrap(),
+        proof: Proof::Totp,
+        certificate: None,
+    }
+}
+
+pub(crate) fn enrol_generator(login: &str) -> Changed<SecondFactor> {
+    let factor = Factor::Totp {
+        sealed_secret: "AAAA".into(),
+    };
+    let holder = Holder::Operator(operator_id(login));
+    SecondFactor::enrol(credentials(login).factor, holder, factor, admin(), now())
 }
 
 pub(crate) fn register_target(name: &str, customer: &str) -> Changed<Target> {
@@ -484,7 +505,7 @@ pub(crate) fn ask<'a>(operator: &'a str, target: &'a str) -> Ask<'a> {
         account: root(),
         operation: Some(Operation::Shell),
         intervention: None,
-        proof: Some(Proof::Passkey),
+        credentials: Some(credentials(operator)),
         place: Place {
             source: "192.0.2.1".parse().unwrap(),
             country: None,

@@ -2,11 +2,11 @@
 
 use super::file::{Wanted, WantedContact, WantedOperator, WantedState, WantedTarget};
 use super::plan::{Draft, Pruning, Sign};
-use crate::admin::public_key;
+use crate::admin::{operator_key, public_key};
 use crate::declared::Place;
 use access::actor::ActorState;
 use access::contact::{ContactDetails, ContactState};
-use access::operator::{OperatorDetails, OperatorState};
+use access::operator::{CERT_AUTHORITY, OperatorDetails, OperatorState, fingerprint_of};
 use access::target::{TargetDetails, TargetState};
 use access::{Actor, Changed, Contact, Customer, Operator, Refusal, Target};
 use recordings::RecordingKeyPair;
@@ -227,7 +227,7 @@ fn operator_details(
     place: &Place,
     entry: &WantedOperator,
 ) -> OperatorDetails {
-    let keys = usable_keys(draft, &place.key("keys"), &entry.keys);
+    let keys = usable_keys(draft, &place.key("keys"), &entry.keys, operator_key);
     OperatorDetails {
         name: entry.name.clone(),
         email: entry.email.clone(),
@@ -239,10 +239,15 @@ fn operator_details(
     }
 }
 
-fn usable_keys(draft: &mut Draft<'_>, place: &Place, keys: &[String]) -> Vec<String> {
+fn usable_keys(
+    draft: &mut Draft<'_>,
+    place: &Place,
+    keys: &[String],
+    read: fn(&str) -> Result<String, String>,
+) -> Vec<String> {
     let mut usable = Vec::new();
     for (index, key) in keys.iter().enumerate() {
-        match public_key(key) {
+        match read(key) {
             Ok(key) => usable.push(key),
             Err(sentence) => draft.fault(&place.index(index), sentence),
         }
@@ -257,15 +262,14 @@ fn keys_are_one_persons_each(draft: &mut Draft<'_>, wanted: &Wanted) {
         if wanted.operators.contains_key(&known.id) {
             continue;
         }
-        for key in &known.details.keys {
-            holders.insert(without_comment(key), known.id.to_string());
+        for key in known.details.keys.iter().filter_map(|key| of_one(key)) {
+            holders.insert(key, known.id.to_string());
         }
     }
     for (id, entry) in &wanted.operators {
         for (index, key) in entry.keys.iter().enumerate() {
-            let holder = holders
-                .entry(without_comment(key))
-                .or_insert_with(|| id.to_string());
+            let Some(key) = of_one(key) else { continue };
+            let holder = holders.entry(key).or_insert_with(|| id.to_string());
             if holder != id.as_str() {
                 let sentence = format!("is `{holder}`'s key; a key belongs to one person");
                 let place = Place::default().key("operators").key(id.as_str());
@@ -275,8 +279,9 @@ fn keys_are_one_persons_each(draft: &mut Draft<'_>, wanted: &Wanted) {
     }
 }
 
-fn without_comment(key: &str) -> String {
-    key.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+/// The fingerprint, unless it is an authority's: that one certifies many people.
+fn of_one(key: &str) -> Option<String> {
+    fingerprint_of(key).filter(|key| !key.starts_with(CERT_AUTHORITY))
 }
 
 fn contacts(draft: &mut Draft<'_>, wanted: &Wanted) {
@@ -429,7 +434,7 @@ fn targets(draft: &mut Draft<'_>, wanted: &Wanted) {
 }
 
 fn target_details(draft: &mut Draft<'_>, place: &Place, entry: &WantedTarget) -> TargetDetails {
-    let mut host_keys = usable_keys(draft, &place.key("host_keys"), &entry.host_keys);
+    let mut host_keys = usable_keys(draft, &place.key("host_keys"), &entry.host_keys, public_key);
     for (index, file) in entry.host_key_files.iter().enumerate() {
         let path = draft.declared.directory().join(file);
         let read = std::fs::read_to_string(&path)
