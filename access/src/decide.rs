@@ -5,6 +5,7 @@
 //! What is deliberately absent: any exception, any role that passes a rule, any clock.
 
 use crate::actor::{Actor, ActorState};
+use crate::forward::{Endpoint, ForwardTo};
 use crate::grant::{Grant, Operation, Standing};
 use crate::ids::{AccountName, CustomerId, GrantId, InterventionId, OperatorId, printable};
 use crate::intervention::{Intervention, Phase};
@@ -57,6 +58,8 @@ pub struct Asked {
     pub account: AccountName,
     /// `None` before the client has said what it wants: every operation may still come.
     pub operation: Option<Operation>,
+    /// Where a connection through the target wants to go.
+    pub forward_to: Option<Endpoint>,
 }
 
 /// What must be at hand besides rights.
@@ -159,6 +162,8 @@ pub enum Code {
     TargetNotInIntervention,
     /// Also where nothing was said yet and right and plan share no operation.
     OperationNotInIntervention,
+    /// Also where it lists none and `forward` is asked for.
+    DestinationNotInIntervention,
     SupervisorAbsent,
     RecordingUnavailable,
     /// No further session fits, or this one has lasted as long as one may.
@@ -167,7 +172,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in order.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::OperatorUnknown,
         Self::OperatorSuspended,
         Self::ActorSuspended,
@@ -195,6 +200,7 @@ impl Code {
         Self::OperatorNotInIntervention,
         Self::TargetNotInIntervention,
         Self::OperationNotInIntervention,
+        Self::DestinationNotInIntervention,
         Self::SupervisorAbsent,
         Self::RecordingUnavailable,
         Self::CapacityReached,
@@ -230,6 +236,7 @@ impl Code {
             Self::OperatorNotInIntervention => "operator_not_in_intervention",
             Self::TargetNotInIntervention => "target_not_in_intervention",
             Self::OperationNotInIntervention => "operation_not_in_intervention",
+            Self::DestinationNotInIntervention => "destination_not_in_intervention",
             Self::SupervisorAbsent => "supervisor_absent",
             Self::RecordingUnavailable => "recording_unavailable",
             Self::CapacityReached => "capacity_reached",
@@ -273,6 +280,7 @@ pub struct Permit {
     plan_version: u32,
     purpose: String,
     operations: BTreeSet<Operation>,
+    forwards: BTreeSet<ForwardTo>,
     proof: Proof,
     source: IpAddr,
     decided_at: Time,
@@ -311,6 +319,10 @@ impl Permit {
     /// What both the grant and the plan allow.
     pub const fn operations(&self) -> &BTreeSet<Operation> {
         &self.operations
+    }
+    /// Where connections through the target may go, as the plan lists it.
+    pub const fn forwards(&self) -> &BTreeSet<ForwardTo> {
+        &self.forwards
     }
     pub const fn proof(&self) -> Proof {
         self.proof
@@ -401,7 +413,7 @@ fn because(sentence: String, next: impl Into<String>) -> Option<Reason> {
 }
 
 /// Every rule with its code, in the order of [`Code::ALL`].
-const RULES: [(Code, Rule); 30] = [
+const RULES: [(Code, Rule); 31] = [
     (Code::OperatorUnknown, |f, _| match &f.operator {
         Some(operator) if operator.details.roles.contains(&Role::Operator) => None,
         Some(operator) => because(
@@ -733,6 +745,22 @@ const RULES: [(Code, Rule); 30] = [
             None => None,
         }
     }),
+    (Code::DestinationNotInIntervention, |f, _| {
+        let intervention = f.intervention.as_ref()?;
+        let listed = &intervention.plan().text.forwards;
+        match (&f.asked.forward_to, f.asked.operation) {
+            (Some(endpoint), _) if endpoint.is_listed(listed) => None,
+            (Some(endpoint), _) => because(
+                format!("{} does not list `{endpoint}`", intervention.id),
+                f.how_to_request_with(&format!(" --operations forward --forward {endpoint}")),
+            ),
+            (None, Some(Operation::Forward)) if listed.is_empty() => because(
+                format!("{} lists no destination", intervention.id),
+                f.how_to_request(),
+            ),
+            (None, _) => None,
+        }
+    }),
     (Code::SupervisorAbsent, |f, _| match f.means.supervision {
         Supervision::NotAsked | Supervision::Present => None,
         Supervision::Absent => because(
@@ -781,12 +809,16 @@ impl Facts {
     }
 
     fn how_to_request(&self) -> String {
+        self.how_to_request_with("")
+    }
+
+    fn how_to_request_with(&self, options: &str) -> String {
         let (operator, target) = (
             printable(&self.asked.operator),
             printable(&self.asked.target),
         );
         format!(
-            "ask for one with   ssh {operator}@{} request {target}   or at {}/interventions/new?target={target}",
+            "ask for one with   ssh {operator}@{} request {target}{options}   or at {}/interventions/new?target={target}",
             self.policy.ssh_name, self.policy.host_web
         )
     }
@@ -833,6 +865,7 @@ fn permit(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
         plan_version: plan.number,
         purpose: plan.text.purpose.clone(),
         operations,
+        forwards: plan.text.forwards.clone(),
         proof,
         source: facts.place.source,
         decided_at: now,

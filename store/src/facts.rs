@@ -6,6 +6,7 @@ use crate::engine::{Store, on};
 use crate::error::StoreError;
 use crate::row::{Row, Stored, value};
 use access::decide::{Asked, Means, Place, Policy};
+use access::forward::Endpoint;
 use access::grant::{Operation, Standing};
 use access::intervention::Phase;
 use access::second_factor::Proof;
@@ -29,6 +30,8 @@ pub struct Ask<'a> {
     pub account: AccountName,
     /// `None` before the client has said what it wants.
     pub operation: Option<Operation>,
+    /// Where a connection through the target wants to go.
+    pub forward_to: Option<Endpoint>,
     /// Where the person named one, only that one counts.
     pub intervention: Option<InterventionId>,
     pub proof: Option<Proof>,
@@ -65,6 +68,7 @@ impl Store {
                 target: ask.target.to_owned(),
                 account: ask.account.clone(),
                 operation: ask.operation,
+                forward_to: ask.forward_to.clone(),
             },
             grant: None,
             intervention: None,
@@ -130,6 +134,7 @@ impl Store {
                 target: session.target.to_string(),
                 account: session.account.clone(),
                 operation: None,
+                forward_to: None,
             },
             grant: found.grants.pop(),
             intervention: found.interventions.pop(),
