@@ -357,9 +357,14 @@ mod tests {
             &longer,
         ] {
             let error = ForwardTo::parse(bad).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("`{}`", printable(bad))), "{error}");
+            assert!(
+                error.starts_with(&format!("`{}`", printable(bad))),
+                "{error}"
+            );
         }
-        let error = parse_list("localhost:80\nnot a port").unwrap_err().to_string();
+        let error = parse_list("localhost:80\nnot a port")
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("`not` is not"), "{error}");
     }
 
@@ -372,13 +377,16 @@ mod tests {
 
     #[test]
     fn a_list_is_bounded_and_is_nothing_without_its_operation() {
-        let list = |count: usize| (1..=count).map(|port| ForwardTo {
-            host: Host::Name("h".to_owned()),
-            port: Ports::One(u16::try_from(port).unwrap()),
-        });
+        let list = |count: usize| {
+            (1..=count).map(|port| ForwardTo {
+                host: Host::Name("h".to_owned()),
+                port: Ports::One(u16::try_from(port).unwrap()),
+            })
+        };
         let forward = BTreeSet::from([Operation::Shell, Operation::Forward]);
         let shell = BTreeSet::from([Operation::Shell]);
-        let code = |count, operations| check(&list(count).collect(), operations).map_err(|r| r.code);
+        let code =
+            |count, operations| check(&list(count).collect(), operations).map_err(|r| r.code);
         assert_eq!(code(0, &shell), Ok(()));
         assert_eq!(code(0, &forward), Ok(()));
         assert_eq!(code(MOST, &forward), Ok(()));

@@ -292,13 +292,23 @@ fn the_destinations_of_connections_are_in_what_is_signed() {
     let statement = |one| signed(one, &claire(), &Decision::Approve).statement;
     assert!(!statement(&without).text().contains("forwards"));
     let shown = r#""forwards":["db.internal:5432","localhost:*","[2001:db8::1]:443"]"#;
-    assert!(statement(&with).text().contains(shown), "{}", statement(&with).text());
+    assert!(
+        statement(&with).text().contains(shown),
+        "{}",
+        statement(&with).text()
+    );
     assert_ne!(with.plan().hash(), without.plan().hash());
     let mut row = serde_json::to_value(&with).unwrap();
-    assert_eq!(serde_json::from_value::<Intervention>(row.clone()).unwrap(), with);
+    assert_eq!(
+        serde_json::from_value::<Intervention>(row.clone()).unwrap(),
+        with
+    );
     for other in ["LOCALHOST:*", "*:80", "localhost:0", "[2001:db8::0:1]:443"] {
         row["plan"]["text"]["forwards"] = json!([other]);
-        assert!(serde_json::from_value::<Intervention>(row.clone()).is_err(), "{other}");
+        assert!(
+            serde_json::from_value::<Intervention>(row.clone()).is_err(),
+            "{other}"
+        );
     }
 }
 

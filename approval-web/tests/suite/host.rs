@@ -410,6 +410,7 @@ async fn recorded(desk: &Desk) -> Session {
         target: "db1.chu-exemple",
         account: AccountName::parse("root").unwrap(),
         operation: Some(Operation::Shell),
+        forward_to: None,
         intervention: None,
         proof: Some(Proof::Passkey),
         place: Place {
