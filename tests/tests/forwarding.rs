@@ -410,8 +410,40 @@ fn eight_at_once_do_not_mix() {
             .iter()
             .map(|one| one.closed["stdout_sha256"].as_str().unwrap().to_owned())
             .collect();
-        (sent.sort(), kept.sort());
+        sent.sort();
+        kept.sort();
         assert_eq!(kept, sent);
+    }
+}
+
+#[test]
+fn a_connection_has_as_many_as_it_may_and_more_once_some_have_ended() {
+    const MOST: usize = 32;
+    let bastion = bastion();
+    let port = free_port();
+    serve(port, echo);
+    for (way, number) in Way::ALL.into_iter().zip([19, 20]) {
+        let (who, local) = (bastion.login(number), free_port());
+        let ssh = bastion.ssh(who).by(way).option("-N");
+        let ssh = ssh.option(&format!("-L127.0.0.1:{local}:localhost:{port}"));
+        let client = Going::of(ssh.spawn(&[]), local);
+        let answered = |mut stream: TcpStream| {
+            let asked = stream.write_all(b"?").and_then(|()| stream.read(&mut [0]));
+            asked.is_ok_and(|length| length == 1).then_some(stream)
+        };
+        let open = || (0..MOST + 8).filter_map(|_| answered(connect(local)));
+        let held: Vec<TcpStream> = open().collect();
+        assert_eq!(held.len(), MOST, "{way:?}");
+        drop(held);
+        eventually("there is room again", Duration::from_secs(10), || {
+            answered(connect(local)).is_some()
+        });
+        drop(client);
+        let refusals = bastion.events("request.refused");
+        let too_many = refusals.iter().filter(|entry| {
+            entry["who"]["id"] == who && entry["detail"]["codes"][0] == "too_many_channels"
+        });
+        assert!(too_many.count() >= 8, "{refusals:?}");
     }
 }
 

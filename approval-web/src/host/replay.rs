@@ -23,6 +23,7 @@ use recordings::replay::{self, Replay};
 use recordings::{ChannelKind, JournalEvent, JournalLine, Micros, keys};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -291,12 +292,12 @@ fn opening(kind: &ChannelKind, f: &Frame) -> String {
 
 /// The connections through the target, in the order in which they were opened.
 fn connections(lines: &[JournalLine]) -> Vec<Connection> {
-    let closed = |number| {
-        lines.iter().find_map(|line| match &line.event {
-            JournalEvent::ChannelClosed(summary) if summary.channel == number => Some(summary),
-            _ => None,
-        })
-    };
+    let mut closed = BTreeMap::new();
+    for line in lines {
+        if let JournalEvent::ChannelClosed(summary) = &line.event {
+            closed.insert(summary.channel, summary);
+        }
+    }
     let row = |line: &JournalLine| {
         let JournalEvent::ChannelOpened {
             channel,
@@ -305,7 +306,7 @@ fn connections(lines: &[JournalLine]) -> Vec<Connection> {
         else {
             return None;
         };
-        let end = closed(*channel);
+        let end = closed.get(channel);
         Some(Connection {
             to: to.clone(),
             from: from.clone(),

@@ -121,13 +121,17 @@ impl Upstream {
         from_port: u32,
     ) -> Result<Channel<client::Msg>, ChannelOpenFailure> {
         let (host, port) = (to.host(), u32::from(to.port()));
-        self.handle
+        let opened = self
+            .handle
             .channel_open_direct_tcpip(host, port, from.to_string(), from_port)
-            .await
-            .map_err(|error| match error {
-                russh::Error::ChannelOpenFailure(reason) => reason,
-                _ => ChannelOpenFailure::ConnectFailed,
-            })
+            .await;
+        opened.map_err(|error| {
+            if let russh::Error::ChannelOpenFailure(reason) = error {
+                reason
+            } else {
+                ChannelOpenFailure::ConnectFailed
+            }
+        })
     }
 
     /// How many channels the target wanted to open, if any. None of them was.
