@@ -195,9 +195,8 @@ async fn a_refused_form_comes_back_with_all_that_was_typed() {
     let mut alice = desk.signed_in("alice").await;
     let one = drafted(&desk, &mut alice).await;
     let edit = format!("/interventions/{}/edit", one.id);
-    let many = (1..=17)
-        .map(|port| format!("h:{port}\n"))
-        .collect::<String>();
+    let many: Vec<String> = (1..=17).map(|port| format!("h:{port}")).collect();
+    let many = many.join("\n");
     let rows = [
         ("forward", "localhost:80\nlocalhost:0", "« localhost:0 »"),
         ("forward", "*:80", "« *:80 »"),
