@@ -6,6 +6,7 @@
 
 use crate::actor::{Actor, ActorState};
 use crate::credentials::{Credentials, Given};
+use crate::forward::{Endpoint, ForwardTo};
 use crate::grant::{Grant, Operation, Standing};
 use crate::ids::{AccountName, CustomerId, GrantId, InterventionId, OperatorId, printable};
 use crate::intervention::{Intervention, Phase};
@@ -58,6 +59,8 @@ pub struct Asked {
     pub account: AccountName,
     /// `None` before the client has said what it wants: every operation may still come.
     pub operation: Option<Operation>,
+    /// Where a connection through the target wants to go.
+    pub forward_to: Option<Endpoint>,
 }
 
 /// What must be at hand besides rights.
@@ -161,6 +164,8 @@ pub enum Code {
     TargetNotInIntervention,
     /// Also where nothing was said yet and right and plan share no operation.
     OperationNotInIntervention,
+    /// Also where it lists none and `forward` is asked for.
+    DestinationNotInIntervention,
     SupervisorAbsent,
     RecordingUnavailable,
     /// No further session fits, or this one has lasted as long as one may.
@@ -169,7 +174,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in order.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::OperatorUnknown,
         Self::OperatorSuspended,
         Self::ActorSuspended,
@@ -197,6 +202,7 @@ impl Code {
         Self::OperatorNotInIntervention,
         Self::TargetNotInIntervention,
         Self::OperationNotInIntervention,
+        Self::DestinationNotInIntervention,
         Self::SupervisorAbsent,
         Self::RecordingUnavailable,
         Self::CapacityReached,
@@ -232,6 +238,7 @@ impl Code {
             Self::OperatorNotInIntervention => "operator_not_in_intervention",
             Self::TargetNotInIntervention => "target_not_in_intervention",
             Self::OperationNotInIntervention => "operation_not_in_intervention",
+            Self::DestinationNotInIntervention => "destination_not_in_intervention",
             Self::SupervisorAbsent => "supervisor_absent",
             Self::RecordingUnavailable => "recording_unavailable",
             Self::CapacityReached => "capacity_reached",
@@ -275,6 +282,7 @@ pub struct Permit {
     plan_version: u32,
     purpose: String,
     operations: BTreeSet<Operation>,
+    forwards: BTreeSet<ForwardTo>,
     credentials: Credentials,
     source: IpAddr,
     decided_at: Time,
@@ -313,6 +321,10 @@ impl Permit {
     /// What both the grant and the plan allow.
     pub const fn operations(&self) -> &BTreeSet<Operation> {
         &self.operations
+    }
+    /// Where connections through the target may go, as the plan lists it.
+    pub const fn forwards(&self) -> &BTreeSet<ForwardTo> {
+        &self.forwards
     }
     /// What the person proved himself with.
     pub const fn credentials(&self) -> &Credentials {
@@ -454,7 +466,7 @@ fn without_role(f: &Facts) -> Option<Reason> {
 }
 
 /// Every rule with its code, in the order of [`Code::ALL`].
-const RULES: [(Code, Rule); 30] = [
+const RULES: [(Code, Rule); 31] = [
     (Code::OperatorUnknown, |f, now| {
         nobody(f, now).or_else(|| without_role(f))
     }),
@@ -779,6 +791,22 @@ const RULES: [(Code, Rule); 30] = [
             None => None,
         }
     }),
+    (Code::DestinationNotInIntervention, |f, _| {
+        let intervention = f.intervention.as_ref()?;
+        let listed = &intervention.plan().text.forwards;
+        match (&f.asked.forward_to, f.asked.operation) {
+            (Some(endpoint), _) if endpoint.is_listed(listed) => None,
+            (Some(endpoint), _) => because(
+                format!("{} does not list `{endpoint}`", intervention.id),
+                f.how_to_request_with(&format!(" --operations forward --forward {endpoint}")),
+            ),
+            (None, Some(Operation::Forward)) if listed.is_empty() => because(
+                format!("{} lists no destination", intervention.id),
+                f.how_to_request(),
+            ),
+            (None, _) => None,
+        }
+    }),
     (Code::SupervisorAbsent, |f, _| match f.means.supervision {
         Supervision::NotAsked | Supervision::Present => None,
         Supervision::Absent => because(
@@ -827,12 +855,16 @@ impl Facts {
     }
 
     fn how_to_request(&self) -> String {
+        self.how_to_request_with("")
+    }
+
+    fn how_to_request_with(&self, options: &str) -> String {
         let (operator, target) = (
             printable(&self.asked.operator),
             printable(&self.asked.target),
         );
         format!(
-            "ask for one with   ssh {operator}@{} request {target}   or at {}/interventions/new?target={target}",
+            "ask for one with   ssh {operator}@{} request {target}{options}   or at {}/interventions/new?target={target}",
             self.policy.ssh_name, self.policy.host_web
         )
     }
@@ -883,6 +915,7 @@ fn permit(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
         plan_version: plan.number,
         purpose: plan.text.purpose.clone(),
         operations,
+        forwards: plan.text.forwards.clone(),
         credentials: given.credentials.clone(),
         source: facts.place.source,
         decided_at: now,

@@ -2,6 +2,7 @@
 //! has a hash.
 
 use crate::audit::{canonical, hex, sha256};
+use crate::forward::{self, ForwardTo};
 use crate::grant::Operation;
 use crate::ids::{AccountName, OperatorId, TargetId};
 use crate::refusal::{Refusal, require_text};
@@ -49,6 +50,10 @@ pub struct PlanText {
     pub targets: BTreeSet<TargetId>,
     pub accounts: BTreeSet<AccountName>,
     pub operations: BTreeSet<Operation>,
+    /// Where `forward` may go; it goes nowhere else. A plan that lists nothing says nothing of it,
+    /// neither in what is kept nor in what is signed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub forwards: BTreeSet<ForwardTo>,
     pub window: Window,
 }
 
@@ -78,6 +83,7 @@ impl PlanText {
                 "a plan names at least one operator, one target, one account and one operation",
             ));
         }
+        forward::check(&self.forwards, &self.operations)?;
         if self.window.end() <= now {
             return Err(Refusal::new(
                 "window_over",

@@ -10,6 +10,7 @@ mod fixtures;
 
 use access::approval::Decision;
 use access::decide::{Code, choose, may_stay};
+use access::forward::{Endpoint, parse_list};
 use access::grant::Operation;
 use access::second_factor::Proof;
 use access::{Facts, Permit, Time, decide};
@@ -192,6 +193,28 @@ fn an_edited_plan_is_refused_until_it_is_approved_anew() {
         .0;
     facts.intervention = Some(approved);
     assert_eq!(decide(&facts, NOW).unwrap().plan_version(), 2);
+}
+
+#[test]
+fn a_destination_written_into_an_approved_plan_opens_nothing() {
+    let mut text = plan_text();
+    text.operations.insert(Operation::Forward);
+    text.forwards = parse_list("localhost:5432").unwrap();
+    let approved = intervention(&customer_id(), &text, "approved");
+    let mut facts = good_facts();
+    let grant = facts.grant.as_mut().unwrap();
+    grant.terms.scope.operations.insert(Operation::Forward);
+    facts.asked.operation = Some(Operation::Forward);
+    facts.asked.forward_to = Some(Endpoint::parse("localhost", 5432).unwrap());
+    facts.intervention = Some(approved.clone());
+    let permit = decide(&facts, NOW).unwrap();
+    assert_eq!(*permit.forwards(), text.forwards);
+    let mut row = serde_json::to_value(&approved).unwrap();
+    let list = &mut row["plan"]["text"]["forwards"];
+    list.as_array_mut().unwrap().push("localhost:22".into());
+    facts.intervention = Some(serde_json::from_value(row).unwrap());
+    facts.asked.forward_to = Some(Endpoint::parse("localhost", 22).unwrap());
+    assert_eq!(codes(&facts, NOW), [Code::InterventionNotApproved]);
 }
 
 #[test]

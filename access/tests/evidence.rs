@@ -9,6 +9,7 @@ use access::actor::ActorKind;
 use access::approval::Decision;
 use access::audit::hex;
 use access::contact::ContactKind;
+use access::forward::parse_list;
 use access::grant::Operation;
 use access::operator::Role;
 use access::review::ReviewDecision;
@@ -255,7 +256,9 @@ fn a_hash_changes_with_every_word_of_the_plan() {
     let draft = intervention(&customer_id(), &plan_text(), "draft");
     let kept = serde_json::to_value(draft.plan()).unwrap();
     let mut hashes = vec![draft.plan().hash()];
-    for key in kept["text"].as_object().unwrap().keys() {
+    let left_out = "forwards".to_owned();
+    assert!(kept["text"].get(&left_out).is_none(), "no list, no line");
+    for key in kept["text"].as_object().unwrap().keys().chain([&left_out]) {
         let mut other = plan_text();
         match key.as_str() {
             "purpose" => other.purpose.push('.'),
@@ -270,6 +273,10 @@ fn a_hash_changes_with_every_word_of_the_plan() {
             "targets" => _ = other.targets.insert(target_id("db2.chu-exemple")),
             "accounts" => _ = other.accounts.insert(account("postgres")),
             "operations" => _ = other.operations.insert(Operation::Forward),
+            "forwards" => {
+                other.operations.insert(Operation::Forward);
+                other.forwards = parse_list("localhost:5432").unwrap();
+            }
             "window" => other.window = window(plan_text().window.start(), NOW.plus(DAY)),
             new => panic!("`{new}` is new: it must change the hash too"),
         }
@@ -279,6 +286,36 @@ fn a_hash_changes_with_every_word_of_the_plan() {
     hashes.sort();
     hashes.dedup();
     assert_eq!(hashes.len(), count);
+}
+
+#[test]
+fn the_destinations_of_connections_are_in_what_is_signed() {
+    let mut text = plan_text();
+    text.operations.insert(Operation::Forward);
+    let without = intervention(&customer_id(), &text, "submitted");
+    text.forwards = parse_list("localhost:* DB.internal:5432 [2001:DB8::1]:443").unwrap();
+    let with = intervention(&customer_id(), &text, "submitted");
+    let statement = |one| signed(one, &claire(), &Decision::Approve).statement;
+    assert!(!statement(&without).text().contains("forwards"));
+    let shown = r#""forwards":["db.internal:5432","localhost:*","[2001:db8::1]:443"]"#;
+    assert!(
+        statement(&with).text().contains(shown),
+        "{}",
+        statement(&with).text()
+    );
+    assert_ne!(with.plan().hash(), without.plan().hash());
+    let mut row = serde_json::to_value(&with).unwrap();
+    assert_eq!(
+        serde_json::from_value::<Intervention>(row.clone()).unwrap(),
+        with
+    );
+    for other in ["LOCALHOST:*", "*:80", "localhost:0", "[2001:db8::0:1]:443"] {
+        row["plan"]["text"]["forwards"] = json!([other]);
+        assert!(
+            serde_json::from_value::<Intervention>(row.clone()).is_err(),
+            "{other}"
+        );
+    }
 }
 
 #[test]

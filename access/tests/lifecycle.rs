@@ -8,6 +8,7 @@ mod fixtures;
 use access::approval::Decision;
 use access::confirmation::{ALIVE, Confirmation};
 use access::contact::ContactKind;
+use access::forward::{ForwardTo, parse_list};
 use access::grant::{Operation, ReviewEvery, Scope, Standing};
 use access::intervention::{Phase, Signed};
 use access::operator::Role;
@@ -392,7 +393,7 @@ fn an_approval_whose_statement_was_not_shown_for_signing_is_none() {
 #[test]
 fn a_plan_nobody_could_decide_on_is_not_taken() {
     type Change = fn(&mut access::plan::PlanText);
-    let rows: [(&str, Change, &str); 19] = [
+    let rows: [(&str, Change, &str); 21] = [
         ("purpose", |t| t.purpose = "short".into(), "text_missing"),
         ("spaces", |t| t.purpose = " ".repeat(40), "text_missing"),
         (
@@ -439,6 +440,19 @@ fn a_plan_nobody_could_decide_on_is_not_taken() {
             "reference",
             |t| t.reference = Some("\u{202e}7-GHC".into()),
             "text_not_plain",
+        ),
+        (
+            "destinations without forward",
+            |t| t.forwards = parse_list("localhost:80").unwrap(),
+            "destinations_without_forward",
+        ),
+        (
+            "destinations",
+            |t| {
+                t.operations.insert(Operation::Forward);
+                t.forwards = (1..=17).map(destination).collect();
+            },
+            "too_many_destinations",
         ),
     ];
     let id = || InterventionId::numbered(2026, 1);
@@ -1119,6 +1133,10 @@ fn aged(intervention: Intervention, now: Time) -> Result<Changed<Intervention>, 
         code: "wrong_state",
         sentence: "time changes nothing".into(),
     })
+}
+
+fn destination(port: u16) -> ForwardTo {
+    ForwardTo::parse(&format!("localhost:{port}")).unwrap()
 }
 
 fn end() -> Time {

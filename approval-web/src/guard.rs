@@ -46,6 +46,10 @@ const POLICY_WITH_PLAYER: &str = "default-src 'none'; script-src 'self' 'wasm-un
 #[derive(Clone, Copy)]
 pub(crate) struct WithPlayer;
 
+/// Marks a page that says itself what is wrong, such as a form that was sent.
+#[derive(Clone)]
+pub(crate) struct SaysItself;
+
 /// Puts the guard around all routes, the last line outermost.
 pub(crate) fn protect(router: Router<Arc<Site>>, site: &Arc<Site>) -> Router<Arc<Site>> {
     router
@@ -126,10 +130,12 @@ async fn finish(State(site): State<Arc<Site>>, request: Request, next: Next) -> 
     let mut response = next.run(request).await;
     let player = response.extensions_mut().remove::<WithPlayer>();
     let persons = response.extensions_mut().remove::<Language>();
+    let said = response.extensions_mut().remove::<SaysItself>();
     let problem = response
         .extensions_mut()
         .remove::<Problem>()
-        .or_else(|| Problem::of_status(response.status()));
+        .or_else(|| Problem::of_status(response.status()))
+        .filter(|_| said.is_none());
     if let Some(problem) = problem {
         let words = Words(chosen.or(persons).unwrap_or_default());
         let cookies: Vec<HeaderValue> = response

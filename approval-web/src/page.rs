@@ -238,7 +238,8 @@ fn title_of(words: Words, problem: &Problem) -> String {
     words.t(&format!("problem-{}-title", problem.code()))
 }
 
-fn text_of(words: Words, problem: &Problem) -> String {
+/// What is wrong, in a sentence.
+pub(crate) fn text_of(words: Words, problem: &Problem) -> String {
     match problem {
         Problem::Refused(refusal) => words.refusal(refusal),
         Problem::Locked(until) => words.with("problem-locked-text", "until", words.time(*until)),

@@ -25,6 +25,7 @@ pub(crate) struct PlanView {
     pub(crate) targets: String,
     pub(crate) accounts: String,
     pub(crate) operations: String,
+    pub(crate) forwards: Vec<String>,
     pub(crate) window: String,
 }
 
@@ -50,6 +51,7 @@ impl PlanView {
             targets: list(&text.targets),
             accounts: list(&text.accounts),
             operations: words.operations(&text.operations),
+            forwards: text.forwards.iter().map(ToString::to_string).collect(),
             window: words.window(text.window),
         }
     }

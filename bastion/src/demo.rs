@@ -17,6 +17,7 @@ mod visitor;
 use crate::config::Config;
 use crate::serve::{self, Side};
 use crate::{clock, output as say, secrets};
+use access::forward::ForwardTo;
 use access::grant::Operation;
 use access::intervention::Phase;
 use access::operator::Role;
@@ -84,6 +85,9 @@ pub(crate) struct DemoArgs {
     /// What that intervention covers.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = operation, default_value = "shell,exec,upload,download")]
     operations: Vec<Operation>,
+    /// Where connections through the targets may go in it, with `forward` among the operations.
+    #[arg(long, value_name = "HOST:PORT", value_parser = ForwardTo::parse)]
+    forward: Vec<ForwardTo>,
     /// Let one second factor stand for further connections this long: for measuring; the trace
     /// says so.
     #[arg(long, value_name = "DURATION", value_parser = clock::duration)]
@@ -141,8 +145,9 @@ pub(crate) async fn run(asked: DemoArgs) -> Result<ExitCode> {
     let (stop, stopped) = stop_switch()?;
     let running = start(&asked, config, stopped).await?;
     if asked.open_intervention && !is_one_open(&running.store).await? {
-        let operations = asked.operations.iter().copied().collect();
-        open_intervention(&running, asked.window, operations).await?;
+        let (operations, forwards) = (asked.operations.iter(), asked.forward.iter());
+        let covered = (operations.copied().collect(), forwards.cloned().collect());
+        open_intervention(&running, asked.window, covered).await?;
     }
     if asked.story {
         let outcome = story::play(&running).await;
@@ -313,7 +318,7 @@ async fn is_one_open(store: &Store) -> Result<bool> {
 async fn open_intervention(
     running: &Running,
     window: Duration,
-    operations: BTreeSet<Operation>,
+    (operations, forwards): (BTreeSet<Operation>, BTreeSet<ForwardTo>),
 ) -> Result<InterventionId> {
     let (store, now) = (&running.store, clock::now());
     let mut operators: Vec<Operator> = store.operators().await?;
@@ -339,6 +344,7 @@ async fn open_intervention(
             .flat_map(|target| target.details.accounts.clone())
             .collect(),
         operations,
+        forwards,
         window: Window::new(now, now.plus(window))?,
     };
     let customer = targets

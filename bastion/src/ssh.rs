@@ -9,6 +9,7 @@
 //! | `login` (pure) | what a user name means, which keys are taken |
 //! | `second_factor` | a code, or a passkey confirmed on the host page |
 //! | `requests` (pure) | what may pass: one table, default deny |
+//! | `forward` | `-L`, `-D`, `-W`: a connection from the target, where the plan lists it |
 //! | `session` | one recorded session: opened by a permit, its channels, its end |
 //! | `upstream` | the connection to the target |
 //! | `relay` | one channel, recorded before it is passed on |
@@ -25,6 +26,7 @@ pub(crate) mod connection;
 mod console;
 mod files;
 mod filter;
+mod forward;
 pub(crate) mod handler;
 mod jump;
 pub(crate) mod listener;

@@ -290,7 +290,10 @@ impl Book {
         let subject = match kind {
             ChannelKind::Terminal { term, .. } => Subject::Terminal(term),
             ChannelKind::Exec { command } => Subject::Command(command),
-            ChannelKind::Subsystem { name } => Subject::Command(name),
+            // Neither has a cast.
+            ChannelKind::Subsystem { name } | ChannelKind::Forward { to: name, .. } => {
+                Subject::Command(name)
+            }
         };
         let cast = self.streams.add(cast_name(number));
         let mut written = Ok(());

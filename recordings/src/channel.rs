@@ -30,7 +30,9 @@ impl Channel {
         // What moves files is hashed file by file by whoever follows it; hashing it twice costs as
         // much again.
         let tally = match kind {
-            ChannelKind::Terminal { .. } | ChannelKind::Exec { .. } => Tally::new,
+            ChannelKind::Terminal { .. }
+            | ChannelKind::Exec { .. }
+            | ChannelKind::Forward { .. } => Tally::new,
             ChannelKind::Subsystem { .. } => Tally::unhashed,
         };
         let source = |tally| Source {
@@ -50,7 +52,9 @@ impl Channel {
             }
             // A shell, which tells by nothing but its output what was done in it.
             ChannelKind::Exec { command } if command.is_empty() => (size, Allowance::All),
-            ChannelKind::Exec { .. } | ChannelKind::Subsystem { .. } => (size, capped),
+            ChannelKind::Exec { .. }
+            | ChannelKind::Subsystem { .. }
+            | ChannelKind::Forward { .. } => (size, capped),
         };
         Self {
             opened_at: at,

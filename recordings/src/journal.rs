@@ -59,15 +59,21 @@ pub enum ChannelKind {
     Subsystem {
         name: String,
     },
+    /// A connection from the target to `to` (`host:port`), for what connected to the client at
+    /// `from`.
+    Forward {
+        to: String,
+        from: String,
+    },
 }
 
 impl ChannelKind {
-    /// Terminals and commands have a cast; a subsystem speaks a binary protocol, which is counted,
+    /// Terminals and commands have a cast; a connection is counted and hashed; a subsystem speaks a binary protocol, which is counted,
     /// and whose operations are journal lines, each file with its digest.
     pub fn has_cast(&self) -> bool {
         match self {
             Self::Terminal { .. } | Self::Exec { .. } => true,
-            Self::Subsystem { .. } => false,
+            Self::Subsystem { .. } | Self::Forward { .. } => false,
         }
     }
 }

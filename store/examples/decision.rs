@@ -211,6 +211,7 @@ fn intervention(
         targets,
         accounts: BTreeSet::from([AccountName::parse("root")?]),
         operations: BTreeSet::from([Operation::Shell]),
+        forwards: BTreeSet::new(),
         window: Window::new(written, written.plus(HOUR * 2))?,
     };
     let by = operators.first().ok_or("there is no operator")?;
@@ -311,6 +312,7 @@ fn ask<'a>(operator: &'a str, target: &'a str) -> Result<Ask<'a>> {
         target,
         account: AccountName::parse("root")?,
         operation: Some(Operation::Shell),
+        forward_to: None,
         intervention: None,
         credentials: Some(credentials(operator)?),
         place: Place {

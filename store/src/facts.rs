@@ -7,6 +7,7 @@ use crate::error::StoreError;
 use crate::row::{Row, Stored, value};
 use access::credentials::Given;
 use access::decide::{Asked, Means, Place, Policy};
+use access::forward::Endpoint;
 use access::grant::{Operation, Standing};
 use access::intervention::Phase;
 use access::second_factor::SecondFactor;
@@ -31,6 +32,8 @@ pub struct Ask<'a> {
     pub account: AccountName,
     /// `None` before the client has said what it wants.
     pub operation: Option<Operation>,
+    /// Where a connection through the target wants to go.
+    pub forward_to: Option<Endpoint>,
     /// Where the person named one, only that one counts.
     pub intervention: Option<InterventionId>,
     /// What the person proved himself with; `None` before he has.
@@ -71,6 +74,7 @@ impl Store {
                 target: ask.target.to_owned(),
                 account: ask.account.clone(),
                 operation: ask.operation,
+                forward_to: ask.forward_to.clone(),
             },
             grant: None,
             intervention: None,
@@ -141,6 +145,7 @@ impl Store {
                 target: session.target.to_string(),
                 account: session.account.clone(),
                 operation: None,
+                forward_to: None,
             },
             grant: found.grants.pop(),
             intervention: found.interventions.pop(),

@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use store::{SessionFilter, Store};
 use tempfile::TempDir;
@@ -231,7 +232,10 @@ impl Bastion {
     /// Runs the binary's command line on this bastion's state, as an administrator would.
     #[must_use]
     pub fn admin(&self, arguments: &[&str]) -> Ran {
-        let config = self.dir.path().join("admin.toml");
+        // Others may be reading theirs.
+        static WRITTEN: AtomicU32 = AtomicU32::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let config = self.dir.path().join(format!("admin-{number}.toml"));
         let text = format!(
             "state = '{}'\ndatabase = '{}'\n",
             self.state().display(),

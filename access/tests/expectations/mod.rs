@@ -5,6 +5,7 @@
 use crate::fixtures::*;
 use access::credentials::Given;
 use access::decide::{Arming, Capacity, Code, LoginAge, Recording, Supervision};
+use access::forward::{Endpoint, parse_list};
 use access::grant::{GrantState, Operation};
 use access::operator::{Network, OperatorState, Role};
 use access::plan::PlanText;
@@ -433,8 +434,41 @@ pub(crate) fn groups() -> Vec<Group> {
                     ),
                     v(
                         "asked for, in neither",
-                        &[C::OperationNotGranted, C::OperationNotInIntervention],
+                        &[
+                            C::OperationNotGranted,
+                            C::OperationNotInIntervention,
+                            C::DestinationNotInIntervention,
+                        ],
                         |c| c.operations(Some(Operation::Forward)),
+                    ),
+                    v("a connection to where the plan lists", &[], |c| {
+                        c.forward("db.internal", 5432, &["db.internal:5432"]);
+                    }),
+                    v("a connection to any port of a host", &[], |c| {
+                        c.forward("localhost", 1, &["db.internal:5432", "localhost:*"]);
+                    }),
+                    v(
+                        "a connection to where the plan does not list",
+                        &[C::DestinationNotInIntervention],
+                        |c| c.forward("db.internal", 5433, &["db.internal:5432"]),
+                    ),
+                    v(
+                        "a connection to another name of the same place",
+                        &[C::DestinationNotInIntervention],
+                        |c| c.forward("127.0.0.1", 5432, &["localhost:5432"]),
+                    ),
+                    v(
+                        "a connection, where the plan lists no place",
+                        &[C::DestinationNotInIntervention],
+                        |c| c.forward("localhost", 5432, &[]),
+                    ),
+                    v(
+                        "connections, where the plan lists no place",
+                        &[C::DestinationNotInIntervention],
+                        |c| {
+                            c.forward("localhost", 5432, &[]);
+                            c.facts.asked.forward_to = None;
+                        },
                     ),
                     v("not said yet", &[], |c| c.operations(None)),
                     v(
@@ -689,7 +723,13 @@ const SILENT: &[(&str, &[Silence])] = &[
             ("plan's targets", &[]),
             ("plan's accounts", &[]),
             ("plan's customer", &[]),
-            ("operation", &[Code::OperationNotInIntervention]),
+            (
+                "operation",
+                &[
+                    Code::OperationNotInIntervention,
+                    Code::DestinationNotInIntervention,
+                ],
+            ),
         ],
     ),
     ("state: draft", &[("window", &[])]),
@@ -948,6 +988,17 @@ impl Case {
         self.facts.place.country = from.map(str::to_owned);
         self.facts.policy.countries =
             agreed.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
+    }
+
+    /// A connection is asked for, and the right and the plan cover `forward`, to these.
+    fn forward(&mut self, host: &str, port: u32, listed: &[&str]) {
+        self.operations(Some(Operation::Forward));
+        self.facts.asked.forward_to = Some(Endpoint::parse(host, port).unwrap());
+        self.grant(|grant| _ = grant.terms.scope.operations.insert(Operation::Forward));
+        self.text(|text| {
+            text.operations.insert(Operation::Forward);
+            text.forwards = parse_list(&listed.join("\n")).unwrap();
+        });
     }
 
     fn operations(&mut self, asked: Option<Operation>) {

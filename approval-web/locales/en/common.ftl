@@ -171,6 +171,7 @@ plan-operators = Who does it
 plan-targets = On which systems
 plan-accounts = With which accounts
 plan-operations = To do what
+plan-forwards = Connections through the system, to where
 plan-nature = Nature of the work
 plan-impact = Impact on security and availability
 plan-rollback = How it is undone

@@ -64,7 +64,14 @@ replay-cast = asciicast of channel { $channel }
 chapter-terminal = terminal opened
 chapter-exec = command: { $command }
 chapter-subsystem = subsystem { $name }
+chapter-forward = connection to { $to }
 chapter-ended = end of the session: { $reason }
+replay-connections = Connections through the system
+connection-to = To
+connection-from = For
+connection-times = From – to
+connection-sent = Bytes sent
+connection-received = Bytes received
 
 grants-none = No right matches. Every right that is proposed will appear here.
 grant-why = Justification

@@ -48,6 +48,7 @@ plan-why = Why and how
 plan-purpose-hint = A sentence that a health professional understands. It is the motive of every session.
 plan-where = Where and with what
 plan-no-right = You hold no right in force: ask a rights manager for one before you plan.
+plan-forwards-hint = One destination a line, as in localhost:5432, [2001:db8::1]:443 or localhost:* for every port; 16 at most. The system makes the connection; names count as they are written. Only with “forward connections” above.
 plan-start = Start
 plan-end = End
 plan-zone = Paris time. 31 days at most. The customer may answer until the window ends.

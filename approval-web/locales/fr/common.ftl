@@ -171,6 +171,7 @@ plan-operators = Qui intervient
 plan-targets = Sur quels systèmes
 plan-accounts = Avec quels comptes
 plan-operations = Pour quoi faire
+plan-forwards = Connexions à travers le système, vers
 plan-nature = Nature des travaux
 plan-impact = Impact sur la sécurité et la disponibilité
 plan-rollback = Retour arrière

@@ -64,7 +64,14 @@ replay-cast = asciicast du canal { $channel }
 chapter-terminal = terminal ouvert
 chapter-exec = commande : { $command }
 chapter-subsystem = sous-système { $name }
+chapter-forward = connexion vers { $to }
 chapter-ended = fin de la session : { $reason }
+replay-connections = Connexions à travers le système
+connection-to = Vers
+connection-from = Pour
+connection-times = De – à
+connection-sent = Octets envoyés
+connection-received = Octets reçus
 
 grants-none = Aucun droit ne correspond. Chaque droit proposé apparaîtra ici.
 grant-why = Justification

@@ -17,6 +17,8 @@ refusal-contact-not-approver = « { $named } » n'est pas désigné pour valider
 refusal-contact-removed = « { $named } » n'est plus un contact de ce client.
 refusal-contact-without-kind = Un contact a au moins une qualité.
 refusal-deadline-over = Le délai pour décider est passé ; sans réponse, c'est un refus.
+refusal-destination-invalid = « { $named } » n'est pas une destination comme localhost:5432 ou [2001:db8::1]:443 ; le port va de 1 à 65535, ou * pour tous.
+refusal-destinations-without-forward = Des destinations sont listées sans l'opération « relayer des connexions » ; ajoutez-la, ou retirez-les.
 refusal-email-invalid = « { $named } » n'est pas une adresse électronique.
 refusal-factor-revoked = Ce facteur est déjà hors d'usage.
 refusal-grant-not-active = Ce droit n'est pas actif.
@@ -49,6 +51,7 @@ refusal-target-of-another-customer = « { $named } » appartient à un autre cli
 refusal-target-without-account = Un système a au moins un compte.
 refusal-window-over = La fenêtre est déjà terminée ; choisissez une fin plus tardive.
 refusal-window-too-long = Une fenêtre dure au plus 31 jours ; partagez le travail.
+refusal-too-many-destinations = Un plan liste au plus 16 destinations ; partagez le travail.
 refusal-wrong-state = L'état de « { $named } » ne le permet pas, ou plus. Relisez-la.
 
 field-purpose = objet

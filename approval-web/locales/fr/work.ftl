@@ -48,6 +48,7 @@ plan-why = Pourquoi et comment
 plan-purpose-hint = Une phrase qu'un professionnel de santé comprend. C'est le motif de chaque session.
 plan-where = Où et avec quoi
 plan-no-right = Vous n'avez aucun droit en vigueur : demandez-en un à un gestionnaire des droits avant de planifier.
+plan-forwards-hint = Une destination par ligne, comme localhost:5432, [2001:db8::1]:443 ou localhost:* pour tous les ports ; 16 au plus. C'est le système qui se connecte ; les noms comptent tels qu'ils sont écrits. Seulement avec « relayer des connexions » ci-dessus.
 plan-start = Début
 plan-end = Fin
 plan-zone = Heure de Paris. 31 jours au plus. Le client peut répondre jusqu'à la fin de la fenêtre.

@@ -1,6 +1,7 @@
 //! Interventions: planned, previewed as the contact will read them, submitted, answered, closed.
 
 use crate::error::Problem;
+use crate::guard::SaysItself;
 use crate::host::blank;
 use crate::host::commands;
 use crate::host::plan_form::{self, Choices, PlanForm};
@@ -16,7 +17,7 @@ use access::{CustomerId, Intervention, InterventionId, Operator, OperatorId, Tar
 use askama::Template;
 use axum::Form;
 use axum::extract::{Path, Query, State};
-use axum::response::{Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::Form as ManyForm;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -51,6 +52,8 @@ struct FormPage {
     f: Frame,
     /// The intervention that is edited; none for a new one.
     number: Option<String>,
+    /// What is wrong with what was typed.
+    trouble: Option<String>,
     form: PlanForm,
     choices: Choices,
 }
@@ -183,6 +186,7 @@ pub(crate) async fn new_page(
     page::render(&FormPage {
         f,
         number: None,
+        trouble: None,
         form,
         choices,
     })
@@ -191,16 +195,48 @@ pub(crate) async fn new_page(
 /// `POST /interventions`: a draft, which nobody else sees.
 pub(crate) async fn create(
     State(site): State<Arc<Site>>,
+    f: Frame,
     AsOperator { operator, .. }: AsOperator,
     ManyForm(form): ManyForm<PlanForm>,
-) -> Result<Redirect, Problem> {
+) -> Result<Response, Problem> {
+    match draft(&site, &operator, &form).await {
+        Ok(id) => Ok(to(&id).into_response()),
+        Err(problem) => typed_again(&site, f, &operator, None, form, problem).await,
+    }
+}
+
+async fn draft(site: &Site, by: &Operator, form: &PlanForm) -> Result<InterventionId, Problem> {
     let text = form.read()?;
-    let customer = plan_form::customer_of(&site, &text).await?;
+    let customer = plan_form::customer_of(site, &text).await?;
     let now = site.now();
     let id = site.store().next_intervention_id(now).await?;
-    let draft = Intervention::draft(id, customer, text, &operator, now)?;
-    let draft = site.store().save(draft).await?;
-    Ok(to(&draft.id))
+    let draft = Intervention::draft(id, customer, text, by, now)?;
+    Ok(site.store().save(draft).await?.id)
+}
+
+/// The form with all that was typed, and what is wrong with it.
+async fn typed_again(
+    site: &Site,
+    f: Frame,
+    by: &Operator,
+    number: Option<String>,
+    form: PlanForm,
+    problem: Problem,
+) -> Result<Response, Problem> {
+    if !matches!(problem, Problem::Refused(_) | Problem::Form(_)) {
+        return Err(problem);
+    }
+    let choices = form.choices(site, by, f.words()).await?;
+    let mut response = page::render(&FormPage {
+        trouble: Some(page::text_of(f.words(), &problem)),
+        f,
+        number,
+        form,
+        choices,
+    })?;
+    *response.status_mut() = problem.status();
+    response.extensions_mut().insert(SaysItself);
+    Ok(response)
 }
 
 /// `GET /interventions/{id}/edit`
@@ -219,6 +255,7 @@ pub(crate) async fn edit_page(
     page::render(&FormPage {
         f,
         number: Some(one.id.to_string()),
+        trouble: None,
         form,
         choices,
     })
@@ -228,17 +265,30 @@ pub(crate) async fn edit_page(
 pub(crate) async fn edit(
     State(site): State<Arc<Site>>,
     Path(id): Path<String>,
+    f: Frame,
     AsOperator { operator, .. }: AsOperator,
     ManyForm(form): ManyForm<PlanForm>,
-) -> Result<Redirect, Problem> {
+) -> Result<Response, Problem> {
     let one = find(&site, &operator, &id).await?;
+    let number = Some(one.id.to_string());
+    match amend(&site, &operator, one, &form).await {
+        Ok(id) => Ok(to(&id).into_response()),
+        Err(problem) => typed_again(&site, f, &operator, number, form, problem).await,
+    }
+}
+
+async fn amend(
+    site: &Site,
+    by: &Operator,
+    one: Intervention,
+    form: &PlanForm,
+) -> Result<InterventionId, Problem> {
     let text = form.read()?;
-    if plan_form::customer_of(&site, &text).await? != one.customer {
+    if plan_form::customer_of(site, &text).await? != one.customer {
         return Err(plan_form::several_customers());
     }
-    let amended = one.amend(text, &operator, site.now())?;
-    let saved = site.store().save(amended).await?;
-    Ok(to(&saved.id))
+    let amended = one.amend(text, by, site.now())?;
+    Ok(site.store().save(amended).await?.id)
 }
 
 /// `POST /interventions/{id}/submit`

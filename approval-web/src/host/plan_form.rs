@@ -3,6 +3,7 @@
 use crate::error::Problem;
 use crate::language::{self, Words};
 use crate::site::Site;
+use access::forward::{self, ForwardTo};
 use access::grant::{Operation, Standing};
 use access::operator::Role;
 use access::plan::{HealthDataSeen, Origin, PlanText};
@@ -43,6 +44,8 @@ pub(crate) struct PlanForm {
     pub(crate) targets: Vec<String>,
     pub(crate) accounts: Vec<String>,
     pub(crate) operations: Vec<String>,
+    /// Destinations, one a line.
+    pub(crate) forwards: String,
 }
 
 /// One box to tick.
@@ -105,6 +108,7 @@ impl PlanForm {
             targets: strings(&mut text.targets.iter().map(ToString::to_string)),
             accounts: strings(&mut text.accounts.iter().map(ToString::to_string)),
             operations: strings(&mut text.operations.iter().map(|o| o.code().to_owned())),
+            forwards: lines(&text.forwards),
         }
     }
 
@@ -134,6 +138,8 @@ impl PlanForm {
             targets: names(&self.targets, TargetId::parse, "targets")?,
             accounts: names(&self.accounts, AccountName::parse, "accounts")?,
             operations: operations(&self.operations)?,
+            forwards: forward::parse_list(&self.forwards)
+                .map_err(|error| Problem::refused("destination_invalid", &error.to_string()))?,
             window: Window::new(start, end).map_err(|_| Problem::Form("end"))?,
         })
     }
@@ -216,6 +222,12 @@ pub(crate) fn names<T: Ord, E>(
         .iter()
         .map(|text| parse(text.trim()).map_err(|_| Problem::Form(field)))
         .collect()
+}
+
+/// Destinations as they are typed: one a line.
+fn lines(forwards: &BTreeSet<ForwardTo>) -> String {
+    let lines: Vec<String> = forwards.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// The operations that were ticked.

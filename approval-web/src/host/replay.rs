@@ -23,6 +23,7 @@ use recordings::replay::{self, Replay};
 use recordings::{ChannelKind, JournalEvent, JournalLine, Micros, keys};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,18 @@ struct ReplayPage {
     motive: String,
     channels: Vec<u32>,
     chapters: Vec<Chapter>,
+    connections: Vec<Connection>,
     verdict: Badge,
+}
+
+/// A connection through the target; without an end where the journal has none.
+struct Connection {
+    to: String,
+    from: String,
+    opened: String,
+    closed: String,
+    sent: String,
+    received: String,
 }
 
 /// A moment worth jumping to.
@@ -113,6 +125,7 @@ pub(crate) async fn page(
         target: format!("{}@{}", one.account, one.target),
         motive: one.motive.clone(),
         channels,
+        connections: connections(&lines),
         chapters: lines.iter().filter_map(|line| chapter(line, &f)).collect(),
         verdict: Badge {
             text: f.t(verdict.key()),
@@ -273,7 +286,37 @@ fn opening(kind: &ChannelKind, f: &Frame) -> String {
         ChannelKind::Terminal { .. } => f.t("chapter-terminal"),
         ChannelKind::Exec { command } => f.with("chapter-exec", "command", command),
         ChannelKind::Subsystem { name } => f.with("chapter-subsystem", "name", name),
+        ChannelKind::Forward { to, .. } => f.with("chapter-forward", "to", to),
     }
+}
+
+/// The connections through the target, in the order in which they were opened.
+fn connections(lines: &[JournalLine]) -> Vec<Connection> {
+    let mut closed = BTreeMap::new();
+    for line in lines {
+        if let JournalEvent::ChannelClosed(summary) = &line.event {
+            closed.insert(summary.channel, summary);
+        }
+    }
+    let row = |line: &JournalLine| {
+        let JournalEvent::ChannelOpened {
+            channel,
+            kind: ChannelKind::Forward { to, from },
+        } = &line.event
+        else {
+            return None;
+        };
+        let end = closed.get(channel);
+        Some(Connection {
+            to: to.clone(),
+            from: from.clone(),
+            opened: clock(line.at),
+            closed: end.map_or_else(String::new, |end| clock(end.closed_at)),
+            sent: end.map_or_else(String::new, |end| end.stdin_bytes.to_string()),
+            received: end.map_or_else(String::new, |end| end.stdout_bytes.to_string()),
+        })
+    };
+    lines.iter().filter_map(row).collect()
 }
 
 fn seconds(at: Micros) -> String {

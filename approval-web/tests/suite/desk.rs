@@ -357,6 +357,7 @@ pub(crate) fn plan_text() -> PlanText {
         targets: BTreeSet::from([target_id("db1.chu-exemple")]),
         accounts: BTreeSet::from([AccountName::parse("root").unwrap()]),
         operations: BTreeSet::from([Operation::Shell, Operation::Exec]),
+        forwards: BTreeSet::new(),
         window: Window::new(now().plus(HOUR), now().plus(4 * HOUR)).unwrap(),
     }
 }

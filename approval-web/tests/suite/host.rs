@@ -111,6 +111,20 @@ async fn a_recording_is_shown_only_after_purpose_and_passkey_are_in_the_trail() 
     let page = ada.get(&opened).await;
     assert_eq!(page.status, 200, "{}", page.body);
     assert!(page.body.contains("asciinema-player.js"));
+    for told in [
+        "connexion vers db.internal:5432",
+        "127.0.0.1 port 40000",
+        "0:00:00 – 0:00:04",
+        ">1234<",
+        ">567890<",
+    ] {
+        assert!(page.body.contains(told), "{told}: {}", page.body);
+    }
+    assert!(!page.body.contains("channel-2.cast"), "it has no cast");
+    assert_eq!(
+        ada.get(&format!("{opened}/channel-2.cast")).await.status,
+        404
+    );
     assert!(
         page.headers["content-security-policy"]
             .to_str()
@@ -436,6 +450,7 @@ async fn recorded(desk: &Desk) -> Session {
         target: "db1.chu-exemple",
         account: AccountName::parse("root").unwrap(),
         operation: Some(Operation::Shell),
+        forward_to: None,
         intervention: None,
         credentials: Some(alices(desk).await),
         place: Place {
@@ -498,6 +513,19 @@ async fn recorded(desk: &Desk) -> Session {
         .output(Micros(3_000), 1, Stream::Stdout, much.into_bytes().into())
         .await
         .unwrap();
+    // A connection through the system.
+    let kind = ChannelKind::Forward {
+        to: "db.internal:5432".into(),
+        from: "127.0.0.1 port 40000".into(),
+    };
+    record.open_channel(Micros(3_000), 2, kind).await.unwrap();
+    let (sent, received) = (vec![1; 1234].into(), vec![2; 567_890].into());
+    record.input(Micros(3_100), 2, sent).await.unwrap();
+    record
+        .output(Micros(3_200), 2, Stream::Stdout, received)
+        .await
+        .unwrap();
+    record.close_channel(Micros(4_000_000), 2).await.unwrap();
     let ended = UtcMicros(now().micros() + 5_000_000);
     let manifest = record
         .finish(Micros(5_000_000), "logout", ended, &desk.signer)

@@ -147,6 +147,78 @@ async fn a_form_that_cannot_be_a_plan_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
+async fn destinations_are_typed_one_a_line_and_read_by_the_contact_before_she_signs() {
+    let desk = Desk::open().await;
+    let mut alice = desk.signed_in("alice").await;
+    let typed = [
+        ("operations", "forward"),
+        (
+            "forwards",
+            "LOCALHOST:*\r\n[2001:DB8::1]:443\r\nlocalhost:*\r\n",
+        ),
+    ];
+    let reply = alice.post("/interventions", &form(&typed)).await;
+    assert_eq!(reply.status, 303, "{}", reply.body);
+    let path = reply.location().to_owned();
+    let edit = alice.get(&format!("{path}/edit")).await.body;
+    assert!(
+        edit.contains("localhost:*\n[2001:db8::1]:443</textarea>"),
+        "{edit}"
+    );
+    alice.post(&format!("{path}/submit"), &[]).await;
+    let mut claire = desk.signed_in("claire").await;
+    for (language, title) in [
+        ("fr", "Connexions à travers le système, vers"),
+        ("en", "Connections through the system, to where"),
+    ] {
+        let fields = [("language", language), ("back", "/")];
+        claire.post("/language", &fields).await;
+        let page = claire.get(&path).await.body;
+        assert!(page.contains(title), "{page}");
+        assert!(
+            page.contains("<li>localhost:*</li><li>[2001:db8::1]:443</li>"),
+            "{page}"
+        );
+    }
+    let id = InterventionId::parse(path.rsplit('/').next().unwrap()).unwrap();
+    let signed = json!({ "decision": "approve" });
+    assert_eq!(claire.decide(id.as_str(), &signed).await.status, 204);
+    let one = desk.intervention(&id).await;
+    let statement = one.approvals[0].statement.text();
+    let listed = r#""forwards":["localhost:*","[2001:db8::1]:443"]"#;
+    assert!(statement.contains(listed), "{statement}");
+}
+
+#[tokio::test]
+async fn a_refused_form_comes_back_with_all_that_was_typed() {
+    let desk = Desk::open().await;
+    let mut alice = desk.signed_in("alice").await;
+    let one = drafted(&desk, &mut alice).await;
+    let edit = format!("/interventions/{}/edit", one.id);
+    let many: Vec<String> = (1..=17).map(|port| format!("h:{port}")).collect();
+    let many = many.join("\n");
+    let rows = [
+        ("forward", "localhost:80\nlocalhost:0", "« localhost:0 »"),
+        ("forward", "*:80", "« *:80 »"),
+        ("forward", many.as_str(), "au plus 16"),
+        ("shell", "localhost:80", "sans l'opération"),
+    ];
+    for path in ["/interventions", edit.as_str()] {
+        for (operation, typed, said) in rows {
+            let fields = form(&[("operations", operation), ("forwards", typed)]);
+            let reply = alice.post(path, &fields).await;
+            let body = reply.body.replace("&#39;", "'");
+            assert_eq!(reply.status, 409, "{body}");
+            assert!(body.contains(said), "{said}: {body}");
+            assert!(body.contains(&format!("{typed}</textarea>")), "{body}");
+            assert!(body.contains("value=\"CHG-7\""), "{body}");
+            assert!(body.contains(&format!("action=\"{path}\"")), "{body}");
+        }
+    }
+    assert_eq!(desk.intervention(&one.id).await.plan().number, 1);
+}
+
+#[tokio::test]
 async fn an_edit_voids_the_approval_and_the_contact_decides_anew() {
     let desk = Desk::open().await;
     let mut alice = desk.signed_in("alice").await;

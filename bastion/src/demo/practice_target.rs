@@ -13,8 +13,8 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Config, Msg, Session, run_stream};
 use russh::{
-    Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, MethodKind, MethodSet, Pty,
-    Sig,
+    Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf,
+    MethodKind, MethodSet, Pty, Sig,
 };
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -23,13 +23,15 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tracing::{debug, warn};
 
 const WINDOW: u32 = 2 * 1024 * 1024;
 const PIECE: usize = 32 * 1024;
+/// What a certificate has where connections may be made (OpenSSH, PROTOCOL.certkeys).
+const MAY_CONNECT: &str = "permit-port-forwarding";
 const SHELL: &str = "/bin/sh";
 /// Where systems keep it.
 const SFTP_SERVERS: [&str; 4] = [
@@ -83,6 +85,7 @@ pub(crate) async fn serve(target: PracticeTarget, listener: TcpListener) -> Resu
             target: Arc::clone(&target),
             peer,
             channels: HashMap::new(),
+            connects: Connects::No,
         };
         let config = Arc::clone(&config);
         tokio::spawn(async move {
@@ -124,6 +127,14 @@ struct Shells {
     target: Arc<PracticeTarget>,
     peer: SocketAddr,
     channels: HashMap<ChannelId, Waiting>,
+    connects: Connects,
+}
+
+/// Whether the certificate lets its holder have connections made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connects {
+    Yes,
+    No,
 }
 
 /// A channel before its shell or command.
@@ -142,6 +153,9 @@ impl russh::server::Handler for Shells {
         certificate: &Certificate,
     ) -> Result<Auth, Self::Error> {
         if self.target.accepts(user, certificate, self.peer.ip()) {
+            if certificate.extensions().contains_key(MAY_CONNECT) {
+                self.connects = Connects::Yes;
+            }
             return Ok(Auth::Accept);
         }
         Ok(Auth::reject())
@@ -162,6 +176,27 @@ impl russh::server::Handler for Shells {
             },
         );
         reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let (Connects::Yes, Ok(port)) = (self.connects, u16::try_from(port)) else {
+            reply
+                .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                .await;
+            return Ok(());
+        };
+        let host = host.to_owned();
+        tokio::spawn(async move { connect(channel, &host, port, reply).await });
         Ok(())
     }
 
@@ -421,6 +456,18 @@ async fn feed(
             ChannelMsg::Close => return,
             _ => {}
         }
+    }
+}
+
+/// One connection from here, to its end.
+async fn connect(channel: Channel<Msg>, host: &str, port: u16, reply: ChannelOpenHandle) {
+    let Ok(mut stream) = TcpStream::connect((host, port)).await else {
+        reply.reject(ChannelOpenFailure::ConnectFailed).await;
+        return;
+    };
+    reply.accept().await;
+    if let Err(error) = copy_bidirectional(&mut channel.into_stream(), &mut stream).await {
+        debug!(%error, "a connection from the practice target ended");
     }
 }
 

@@ -403,7 +403,10 @@ impl<'a> Story<'a> {
         open_intervention(
             self.running,
             Duration::from_mins(10),
-            BTreeSet::from([Operation::Shell, Operation::Exec]),
+            (
+                BTreeSet::from([Operation::Shell, Operation::Exec]),
+                BTreeSet::new(),
+            ),
         )
         .await
     }

@@ -3,7 +3,8 @@
 
 use super::Front;
 use super::handler::Handler;
-use super::session::{self, Live, Proven};
+use super::login::Destination;
+use super::session::{self, Live, NotOpened, Proven, Wish};
 use super::traces::Trace;
 use crate::clock;
 use access::{Event, OperatorId, Who};
@@ -39,6 +40,8 @@ pub(crate) struct Connection {
     pub(crate) jumps: Mutex<JoinSet<()>>,
     /// How many there are, those that are still being opened included.
     pub(crate) places: Arc<AtomicUsize>,
+    /// How many connections through targets there are, those that are being opened included.
+    forwards: Arc<AtomicUsize>,
     /// Somebody is logged in.
     pub(crate) logged_in: Notify,
     /// The connection has to end.
@@ -82,6 +85,7 @@ impl Connection {
             sessions: Mutex::new(Sessions::Open(Vec::new())),
             jumps: Mutex::default(),
             places: Arc::default(),
+            forwards: Arc::default(),
             logged_in: Notify::new(),
             end: Notify::new(),
             stop,
@@ -137,6 +141,31 @@ impl Connection {
         }
     }
 
+    /// The session of this connection to `destination`, opened where there is none yet; nothing
+    /// where the connection is gone.
+    pub(super) async fn session_to(
+        self: &Arc<Self>,
+        proven: &Proven,
+        destination: &Destination,
+        wish: &Wish<'_>,
+        motive: &str,
+    ) -> Option<Result<Arc<Live>, NotOpened>> {
+        // Held while it opens: a second channel to the same place waits and joins.
+        let mut sessions = self.sessions.lock().await;
+        let Sessions::Open(open) = &mut *sessions else {
+            return None;
+        };
+        if let Some(live) = open.iter().find(|live| live.goes_to(destination)) {
+            return Some(Ok(Arc::clone(live)));
+        }
+        let opened = session::open(&self.front, proven, destination, wish, motive).await;
+        if let Ok(live) = &opened {
+            open.push(Arc::clone(live));
+            self.watch_over(live);
+        }
+        Some(opened)
+    }
+
     /// Ends the connection when `live` is over; where other sessions or jumps go on over it, only
     /// `live`.
     pub(crate) fn watch_over(self: &Arc<Self>, live: &Arc<Live>) {
@@ -164,7 +193,16 @@ impl Connection {
     pub(crate) fn place(&self, open: usize) -> Option<ChannelPlace> {
         let before = self.places.fetch_add(1, Ordering::AcqRel);
         let place = ChannelPlace(Arc::clone(&self.places));
-        (open + before < self.front.config.ssh.max_channels).then_some(place)
+        let forwards = self.forwards.load(Ordering::Acquire);
+        (open + before + forwards < self.front.config.ssh.max_channels).then_some(place)
+    }
+
+    /// The place of one that is a connection through a target. It ends with its session, so that no
+    /// session outlives its end for it.
+    pub(super) fn place_of_forward(&self, place: ChannelPlace) -> ChannelPlace {
+        drop(place);
+        self.forwards.fetch_add(1, Ordering::AcqRel);
+        ChannelPlace(Arc::clone(&self.forwards))
     }
 
     /// Something was asked for or typed.
@@ -196,13 +234,21 @@ impl Connection {
         }
     }
 
+    /// Counts a refusal that is to be traced; too many of them end the connection.
+    pub(super) fn may_be_refused_again(&self) -> bool {
+        let fewer = self.refusals.fetch_add(1, Ordering::Relaxed) < MOST_REFUSALS;
+        if !fewer {
+            self.end.notify_one();
+        }
+        fewer
+    }
+
     /// Writes down a refused request; too many of them end the connection.
     pub(crate) async fn trace_refused(&self, request: &str, code: &str, sentence: &str) {
         let Some(proven) = self.proven.get() else {
             return;
         };
-        if self.refusals.fetch_add(1, Ordering::Relaxed) >= MOST_REFUSALS {
-            self.end.notify_one();
+        if !self.may_be_refused_again() {
             return;
         }
         let mut event = Event::new(

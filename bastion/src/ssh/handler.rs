@@ -7,14 +7,14 @@
 //! is asked and before anything is read or written about a person.
 
 use super::certificate::{self, NotTaken};
-use super::connection::{ChannelPlace, Connection, HalfWay, Sessions};
-use super::jump;
+use super::connection::{ChannelPlace, Connection, HalfWay};
 use super::login::{self, Destination, Login, Wanted};
 use super::requests::{Request, Stage, Verdict, verdict};
 use super::second_factor::{Answer, Challenge, Factored};
-use super::session::{self, NotOpened, Proven, Run, Start, Terminal};
+use super::session::{self, NotOpened, Proven, Run, Start, Terminal, Wish};
 use super::traces::Trace;
 use super::{Front, Reusable, ReuseKey, menu};
+use super::{forward, jump};
 use crate::clock;
 use access::session::FactorUse;
 use access::{Credentials, Event, FactorId, Operator, Permit, Who};
@@ -378,24 +378,11 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
             return;
         }
     };
-    // Held while it opens: a second channel of the connection to the same place waits and joins.
-    let mut sessions = connection.sessions.lock().await;
-    let Sessions::Open(open) = &mut *sessions else {
+    let (wish, motive) = (Wish::any(start.run.operations()), motive(&start));
+    let opened = connection.session_to(proven, &destination, &wish, &motive);
+    let Some(opened) = opened.await else {
         return;
     };
-    let joined = open.iter().find(|live| live.goes_to(&destination));
-    let opened = if let Some(live) = joined {
-        Ok(Arc::clone(live))
-    } else {
-        let (operations, motive) = (start.run.operations(), motive(&start));
-        let opened = session::open(front, proven, &destination, operations, &motive).await;
-        if let Ok(live) = &opened {
-            open.push(Arc::clone(live));
-            connection.watch_over(live);
-        }
-        opened
-    };
-    drop(sessions);
     match opened {
         Ok(live) => live.run_channel(front, start).await,
         Err(NotOpened::Several(permits)) if start.terminal.is_some() => {
@@ -432,7 +419,12 @@ fn motive(start: &Start) -> String {
 }
 
 /// What the operator reads when no session was opened.
-fn refusal(front: &Front, proven: &Proven, destination: &Destination, why: &NotOpened) -> String {
+pub(super) fn refusal(
+    front: &Front,
+    proven: &Proven,
+    destination: &Destination,
+    why: &NotOpened,
+) -> String {
     match why {
         NotOpened::Denied(denials) => session::sentences(denials),
         NotOpened::Several(permits) => {
@@ -577,25 +569,36 @@ impl russh::server::Handler for Handler {
         channel: OperatorChannel,
         host: &str,
         port: u32,
-        _: &str,
-        _: u32,
+        from: &str,
+        from_port: u32,
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        let at_the_bastion = matches!(
-            &self.stand,
-            Stand::In { login } if login.wanted == Wanted::Bastion
-        );
-        if !at_the_bastion {
+        let Stand::In { login } = &self.stand else {
             return self
                 .refuse_open("direct-tcpip", Request::OpenDirectTcpip, reply)
                 .await;
-        }
+        };
+        let wanted = login.wanted.clone();
         let Some((reply, place)) = self.room_for("direct-tcpip", reply).await else {
             return Ok(());
         };
-        let outer = Arc::clone(&self.connection);
-        jump::open(outer, channel, host.to_owned(), port, reply, place);
+        let (connection, host) = (Arc::clone(&self.connection), host.to_owned());
+        match wanted {
+            Wanted::Bastion => jump::open(connection, channel, host, port, reply, place),
+            Wanted::Target(destination) => {
+                let asked = forward::Asked {
+                    channel,
+                    host,
+                    port,
+                    from: from.to_owned(),
+                    from_port,
+                    reply,
+                    place: connection.place_of_forward(place),
+                };
+                forward::open(connection, destination, asked);
+            }
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use super::jump;
 use super::login::Destination;
 use super::session::{self, NotOpened, Proven, Run, Start};
 use crate::clock;
+use access::forward::ForwardTo;
 use access::grant::{Operation, Standing};
 use access::intervention::Phase;
 use access::plan::{HealthDataSeen, Origin, PlanText};
@@ -118,9 +119,12 @@ struct Request {
     /// An account on the system; repeat for several
     #[arg(long = "account")]
     accounts: Vec<String>,
-    /// What will be done: shell, exec, upload, download
+    /// What will be done: shell, exec, upload, download, forward
     #[arg(long, value_delimiter = ',', default_value = "shell,exec")]
     operations: Vec<Doing>,
+    /// Where `forward` may go, such as `localhost:5432` or `localhost:*`; repeat for several
+    #[arg(long = "forward", value_name = "HOST:PORT", value_parser = ForwardTo::parse)]
+    forwards: Vec<ForwardTo>,
     /// A colleague who takes part; repeat for several
     #[arg(long = "with")]
     colleagues: Vec<String>,
@@ -744,6 +748,7 @@ fn plan(
             .iter()
             .map(|doing| doing.operation())
             .collect(),
+        forwards: request.forwards.iter().cloned().collect(),
         window,
     })
 }

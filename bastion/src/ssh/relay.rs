@@ -83,6 +83,16 @@ pub(crate) struct Activity {
     pub(crate) target: AtomicI64,
 }
 
+/// What the target has on the channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FarEnd {
+    /// A shell, a command or a subsystem: it has an exit status, takes signals, and its stderr is
+    /// where the bastion has its own words.
+    Program,
+    /// A connection from there: two streams of bytes and their ends.
+    Socket,
+}
+
 /// Where a channel's traffic is written down before it is passed on.
 pub(crate) struct Tap<'a, C> {
     pub(crate) recorder: &'a Recorder,
@@ -91,6 +101,7 @@ pub(crate) struct Tap<'a, C> {
     pub(crate) clock: C,
     pub(crate) activity: &'a Activity,
     pub(crate) filter: &'a Filter,
+    pub(crate) far_end: FarEnd,
 }
 
 /// Relays until one side has closed, a connection is lost, the recorder fails, or `orders` cuts (or
@@ -205,6 +216,9 @@ where
             let mut input = Input::Open;
             let mut on = Vec::new();
             while let Some(message) = operator.wait().await {
+                if !self.concerns(&message) {
+                    continue;
+                }
                 let closed = matches!(message, ChannelMsg::Close);
                 let passed = if closed {
                     self.operator_closed(&input).await
@@ -267,6 +281,7 @@ where
                 biased;
                 message = target.wait() => match message {
                     Some(ChannelMsg::Close) => return RelayEnd::Finished,
+                    Some(message) if !self.concerns(&message) => Ok(()),
                     Some(message) => self.message_of_target(message, &mut on).await,
                     None => return RelayEnd::TargetLost,
                 },
@@ -278,6 +293,17 @@ where
             {
                 return end;
             }
+        }
+    }
+
+    /// Whether there is anything at the far end that this could be about.
+    fn concerns(&self, message: &ChannelMsg) -> bool {
+        match self.tap.far_end {
+            FarEnd::Program => true,
+            FarEnd::Socket => matches!(
+                message,
+                ChannelMsg::Data { .. } | ChannelMsg::Eof | ChannelMsg::Close
+            ),
         }
     }
 
@@ -466,6 +492,9 @@ where
 
     /// The bastion's own words, where they do not mix with a program's output.
     async fn say(&self, sentence: &str) -> Result<(), Stop> {
+        if self.tap.far_end == FarEnd::Socket {
+            return Ok(());
+        }
         let line = line(sentence);
         self.record_output(Stream::Stderr, &line).await?;
         self.show(line).await
@@ -483,6 +512,7 @@ where
         let farewell = async {
             match end {
                 RelayEnd::Finished | RelayEnd::OperatorLeft => return Ok(()),
+                _ if self.tap.far_end == FarEnd::Socket => return Ok(()),
                 RelayEnd::TargetLost => self.say("the connection to the target was lost").await?,
                 RelayEnd::Cut(sentence) => self.say(sentence).await?,
                 // The one line that is not recorded: nothing can be any more.
@@ -502,7 +532,9 @@ where
             drop(timeout(FAREWELL, self.operator.close()).await);
         };
         let close_target = async {
-            if let RelayEnd::Cut(_) | RelayEnd::RecordingFailed(_) = end {
+            if let (RelayEnd::Cut(_) | RelayEnd::RecordingFailed(_), FarEnd::Program) =
+                (end, self.tap.far_end)
+            {
                 // A program without a terminal is not hung up by a close, and would go on.
                 drop(timeout(FAREWELL, self.target.signal(Sig::HUP)).await);
             }

@@ -60,13 +60,12 @@ pub(crate) enum Verdict {
     },
 }
 
-const LATER: &str = "not_offered";
-
 /// The table. `stage` is that of the channel concerned; [`Stage::Fresh`] for the connection.
 pub(crate) fn verdict(request: Request<'_>, stage: Stage) -> Verdict {
     match (request, stage) {
         (Request::Pty, Stage::Fresh) => Verdict::Pass,
-        (Request::OpenDirectTcpip, _) => refuse(LATER, "forwarding is not offered yet"),
+        // A jump where the login names no target; that is not asked here.
+        (Request::OpenDirectTcpip, _) => Verdict::Run(&[Operation::Forward]),
         (Request::OpenDirectStreamlocal, _) => {
             refuse("forward_refused", "forwarding of Unix sockets is refused")
         }
@@ -151,7 +150,7 @@ mod tests {
     #[allow(clippy::too_many_lines, reason = "a row for each request")]
     fn only_the_listed_requests_pass() {
         let rows = [
-            (Request::OpenDirectTcpip, Stage::Fresh, "not_offered"),
+            (Request::OpenDirectTcpip, Stage::Fresh, "run forward"),
             (
                 Request::OpenDirectStreamlocal,
                 Stage::Fresh,

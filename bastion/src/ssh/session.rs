@@ -11,7 +11,7 @@ use super::filter::{Files, Filter, Protocol};
 use super::handler::{OperatorChannel, OperatorHandle};
 use super::login::{Destination, ProvenAt};
 use super::orphan::{self, NOT_OPENED};
-use super::relay::{Activity, End, Order, RelayEnd, Tap, relay};
+use super::relay::{Activity, End, FarEnd, Order, RelayEnd, Tap, relay};
 use super::traces::{self, Trace};
 use super::upstream::{self, Upstream, UpstreamError};
 use super::{Front, requests, scp, sftp};
@@ -19,6 +19,7 @@ use crate::{clock, secrets};
 use access::decide::{
     Arming, Capacity, Code, LoginAge, Means, Place, Recording, Supervision, choose, decide,
 };
+use access::forward::Endpoint;
 use access::grant::Operation;
 use access::second_factor::Proof;
 use access::session::FactorUse;
@@ -115,15 +116,15 @@ impl NotOpened {
 /// A session that is going on.
 pub(crate) struct Live {
     id: SessionId,
-    recorder: Recorder,
-    upstream: Upstream,
+    pub(super) recorder: Recorder,
+    pub(super) upstream: Upstream,
     row: Mutex<Session>,
     proven_at: ProvenAt,
     started: i64,
     activity: Activity,
     channels: Mutex<HashMap<u32, Running>>,
-    next_channel: AtomicU32,
-    running: watch::Sender<usize>,
+    pub(super) next_channel: AtomicU32,
+    pub(super) running: watch::Sender<usize>,
     /// Why it ends, where something other than the operator ends it.
     cut: OnceLock<Cut>,
     /// Tells the operator's connection to end.
@@ -137,26 +138,59 @@ pub(crate) struct Live {
     noted: AtomicU64,
 }
 
-struct Running {
-    orders: mpsc::Sender<Order>,
-    covers: Covers,
-    terminal: bool,
+pub(super) struct Running {
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) covers: Covers,
+    pub(super) terminal: bool,
 }
 
 /// What a running channel goes on under.
 #[derive(Clone)]
-enum Covers {
+pub(super) enum Covers {
     /// This, or it does not go on.
     One(Operation),
     /// As many of these as are left, and at least one.
     Some(Arc<Allowed>),
+    /// A connection through the target to there, or it does not go on.
+    Forward(Endpoint),
 }
 
 impl Covers {
-    fn operations(&self) -> Vec<Operation> {
+    fn questions(&self) -> Vec<Question> {
         match self {
-            Self::One(operation) => vec![*operation],
-            Self::Some(allowed) => allowed.operations(),
+            Self::One(operation) => vec![(Some(*operation), None)],
+            Self::Some(allowed) => {
+                let each = |operation| (Some(operation), None);
+                allowed.operations().into_iter().map(each).collect()
+            }
+            Self::Forward(to) => vec![(Some(Operation::Forward), Some(to.clone()))],
+        }
+    }
+}
+
+/// What the decision is asked about: an operation, and where a connection goes.
+type Question = (Option<Operation>, Option<Endpoint>);
+
+/// What a channel wants before it starts: any of these operations, and for a connection, to where.
+pub(crate) struct Wish<'a> {
+    pub(crate) operations: &'a [Operation],
+    pub(crate) forward_to: Option<&'a Endpoint>,
+}
+
+impl<'a> Wish<'a> {
+    /// One of these, and no connection.
+    pub(crate) const fn any(operations: &'a [Operation]) -> Self {
+        Self {
+            operations,
+            forward_to: None,
+        }
+    }
+
+    /// A connection through the target.
+    pub(crate) const fn forward(to: &'a Endpoint) -> Self {
+        Self {
+            operations: &[Operation::Forward],
+            forward_to: Some(to),
         }
     }
 }
@@ -260,9 +294,9 @@ pub(crate) struct Terminal {
 }
 
 /// Why one more channel was not started.
-struct ChannelRefused {
-    codes: Vec<&'static str>,
-    said: String,
+pub(super) struct ChannelRefused {
+    pub(super) codes: Vec<&'static str>,
+    pub(super) said: String,
 }
 
 impl ChannelRefused {
@@ -285,31 +319,31 @@ pub(crate) struct Start {
     pub(crate) typed_ahead: Vec<u8>,
 }
 
-/// Decides, records, opens. The order is an invariant. It is opened under a permit for any of
-/// `operations`, in their order.
+/// Decides, records, opens. The order is an invariant. It is opened under a permit for any of the
+/// operations of `wish`, in their order.
 pub(crate) async fn open(
     front: &Front,
     proven: &Proven,
     destination: &Destination,
-    operations: &[Operation],
+    wish: &Wish<'_>,
     motive: &str,
 ) -> Result<Arc<Live>, NotOpened> {
     if front.traces.is_stuck(clock::monotonic()) {
         let stuck = NotOpened::Unavailable(traces::STUCK);
-        trace_refusal(front, proven, destination, &stuck).await;
+        trace_refusal(front, proven, destination, wish, &stuck).await;
         return Err(stuck);
     }
     let now = clock::now();
-    let permit = match permit_for_any(front, proven, destination, operations, now).await {
+    let permit = match permit_for_any(front, proven, destination, wish, now).await {
         Ok(permit) => permit,
         Err(not_opened) => {
-            trace_refusal(front, proven, destination, &not_opened).await;
+            trace_refusal(front, proven, destination, wish, &not_opened).await;
             return Err(not_opened);
         }
     };
     let opened = open_with(front, proven, permit, motive, now).await;
     if let Err(not_opened) = &opened {
-        trace_refusal(front, proven, destination, not_opened).await;
+        trace_refusal(front, proven, destination, wish, not_opened).await;
     }
     opened
 }
@@ -318,13 +352,14 @@ async fn permit_for_any(
     front: &Front,
     proven: &Proven,
     destination: &Destination,
-    operations: &[Operation],
+    wish: &Wish<'_>,
     now: Time,
 ) -> Result<Permit, NotOpened> {
     let mut denied = Err(NotOpened::Denied(Vec::new()));
-    for operation in operations {
+    for operation in wish.operations {
+        let question = (Some(*operation), wish.forward_to.cloned());
         let means = means(front, proven.age(front));
-        match permit_for(front, proven, destination, *operation, means, now).await {
+        match permit_for(front, proven, destination, question, means, now).await {
             Err(NotOpened::Denied(denials)) => denied = Err(NotOpened::Denied(denials)),
             decided => return decided,
         }
@@ -336,7 +371,7 @@ fn ask<'a>(
     front: &Front,
     proven: &'a Proven,
     destination: &'a Destination,
-    operation: Option<Operation>,
+    (operation, forward_to): Question,
     means: Means,
 ) -> Ask<'a> {
     Ask {
@@ -344,6 +379,7 @@ fn ask<'a>(
         target: &destination.target,
         account: destination.account.clone(),
         operation,
+        forward_to,
         intervention: destination.intervention.clone(),
         credentials: Some(proven.credentials.clone()),
         place: Place {
@@ -371,7 +407,7 @@ pub(crate) async fn may_stay(front: &Front, proven: &Proven) -> Result<(), NotOp
     let means = means(front, proven.age(front));
     let facts = front
         .store
-        .facts(&ask(front, proven, &nowhere, None, means), now)
+        .facts(&ask(front, proven, &nowhere, (None, None), means), now)
         .await
         .map_err(|error| store_failed(&error))?;
     match facts.first() {
@@ -384,11 +420,11 @@ async fn permit_for(
     front: &Front,
     proven: &Proven,
     destination: &Destination,
-    operation: Operation,
+    question: Question,
     means: Means,
     now: Time,
 ) -> Result<Permit, NotOpened> {
-    let ask = ask(front, proven, destination, Some(operation), means);
+    let ask = ask(front, proven, destination, question, means);
     let candidates = front
         .store
         .facts(&ask, now)
@@ -542,7 +578,7 @@ impl Live {
     /// Runs one channel from its request to its close. Refusals are said to the operator.
     pub(crate) async fn run_channel(self: &Arc<Self>, front: &Front, start: Start) {
         let operations = start.run.operations();
-        let allowed = match self.still_permits(front, operations).await {
+        let allowed = match self.still_permits(front, &Wish::any(operations)).await {
             Ok(allowed) => allowed,
             Err(refused) => {
                 let codes: Vec<_> = operations.iter().map(|each| each.code()).collect();
@@ -574,25 +610,25 @@ impl Live {
             .values()
             .map(|running| running.covers.clone())
             .collect();
-        let asked: BTreeSet<Operation> = running.iter().flat_map(Covers::operations).collect();
-        let mut asked: Vec<Option<Operation>> = asked.into_iter().map(Some).collect();
+        let mut asked: BTreeSet<Question> = running.iter().flat_map(Covers::questions).collect();
         if asked.is_empty() {
-            asked.push(None);
+            asked.insert((None, None));
         }
         // A login that grows old ends nothing that runs.
-        let mut denied = self.denied_of(front, &asked, LoginAge::Young).await?;
-        if let Some(denials) = denied.remove(&None) {
+        let mut denied = self.denied_of(front, asked, LoginAge::Young).await?;
+        if let Some(denials) = denied.remove(&(None, None)) {
             return Ok(Err(denials));
         }
         for covers in running {
             let (lost, left): (Vec<_>, Vec<_>) = covers
-                .operations()
+                .questions()
                 .into_iter()
-                .partition(|operation| denied.contains_key(&Some(*operation)));
-            if let ([operation, ..], []) = (lost.as_slice(), left.as_slice()) {
-                return Ok(denied.remove(&Some(*operation)).map_or(Ok(()), Err));
+                .partition(|question| denied.contains_key(question));
+            if let ([question, ..], []) = (lost.as_slice(), left.as_slice()) {
+                return Ok(denied.remove(question).map_or(Ok(()), Err));
             }
             if let Covers::Some(allowed) = covers {
+                let lost: Vec<_> = lost.into_iter().filter_map(|(lost, _)| lost).collect();
                 self.withdraw(&allowed, &lost).await;
             }
         }
@@ -612,13 +648,13 @@ impl Live {
         }
     }
 
-    /// Those of `operations` that the facts do not cover now, and why.
+    /// Those of `questions` that the facts do not cover now, and why.
     async fn denied_of(
         &self,
         front: &Front,
-        operations: &[Option<Operation>],
+        questions: BTreeSet<Question>,
         login: LoginAge,
-    ) -> Result<BTreeMap<Option<Operation>, Vec<Denial>>, StoreError> {
+    ) -> Result<BTreeMap<Question, Vec<Denial>>, StoreError> {
         let now = clock::now();
         let mut means = means(front, login);
         means.capacity = Capacity::Free;
@@ -627,10 +663,10 @@ impl Live {
             .facts_of(&self.row(), means, front.config.policy())
             .await?;
         let mut denied = BTreeMap::new();
-        for operation in operations {
-            facts.asked.operation = *operation;
+        for question in questions {
+            (facts.asked.operation, facts.asked.forward_to) = question.clone();
             if let Err(denials) = decide(&facts, now) {
-                denied.insert(*operation, denials);
+                denied.insert(question, denials);
             }
         }
         Ok(denied)
@@ -735,15 +771,16 @@ impl Live {
         }
     }
 
-    /// Which of `operations` one more channel may start under now; at least one.
-    async fn still_permits(
+    /// Under which of its operations one more channel may start now; at least one.
+    pub(super) async fn still_permits(
         &self,
         front: &Front,
-        operations: &[Operation],
+        wish: &Wish<'_>,
     ) -> Result<Vec<Operation>, ChannelRefused> {
-        let asked: Vec<_> = operations.iter().copied().map(Some).collect();
+        let question = |operation: &Operation| (Some(*operation), wish.forward_to.cloned());
+        let asked = wish.operations.iter().map(question).collect();
         let login = age(front, self.proven_at);
-        let denied = match self.denied_of(front, &asked, login).await {
+        let denied = match self.denied_of(front, asked, login).await {
             Ok(denied) => denied,
             Err(error) => {
                 warn!(session.id = %self.id, %error, "the facts could not be read");
@@ -753,16 +790,19 @@ impl Live {
                 ));
             }
         };
-        let mut allowed = operations.to_vec();
-        allowed.retain(|operation| !denied.contains_key(&Some(*operation)));
+        let mut allowed = wish.operations.to_vec();
+        allowed.retain(|operation| !denied.contains_key(&question(operation)));
         if let (true, Some(denials)) = (allowed.is_empty(), denied.into_values().next()) {
             return Err(ChannelRefused {
                 codes: codes(&denials),
                 said: sentences(&denials),
             });
         }
-        allowed.retain(|operation| self.upstream.permit().operations().contains(operation));
-        if self.cut.get().is_some() || allowed.is_empty() {
+        let permit = self.upstream.permit();
+        let goes_there = |to: &Endpoint| to.is_listed(permit.forwards());
+        allowed.retain(|operation| permit.operations().contains(operation));
+        allowed.retain(|_| wish.forward_to.is_none_or(goes_there));
+        if self.is_cut() || allowed.is_empty() {
             return Err(ChannelRefused::new(
                 "session_over",
                 "this session is over; connect again",
@@ -815,17 +855,39 @@ impl Live {
                 terminal,
             },
         );
+        if self.is_cut() {
+            self.channels().remove(&number);
+        }
+        let operator = start.channel;
+        let far_end = FarEnd::Program;
+        self.carry(front, number, operator, target, inbox, &filter, far_end)
+            .await;
+    }
+
+    /// Passes on what both sides of a channel send, until it is over.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "two ends and what stands between"
+    )]
+    pub(super) async fn carry(
+        self: &Arc<Self>,
+        front: &Front,
+        number: u32,
+        operator: OperatorChannel,
+        target: End<russh::client::Msg>,
+        orders: mpsc::Receiver<Order>,
+        filter: &Filter,
+        far_end: FarEnd,
+    ) {
         let tap = Tap {
             recorder: &self.recorder,
             channel: number,
             clock: || self.now(),
             activity: &self.activity,
-            filter: &filter,
+            filter,
+            far_end,
         };
-        if self.cut.get().is_some() {
-            self.channels().remove(&number);
-        }
-        let end = relay(End::from(start.channel), target, tap, inbox).await;
+        let end = relay(End::from(operator), target, tap, orders).await;
         let written = match filter.end(self.now()).await {
             Ok(()) => self.recorder.close_channel(self.now(), number).await,
             Err(error) => Err(error),
@@ -851,6 +913,11 @@ impl Live {
         // All of it: what goes on beside this channel is of the same connection and recording.
         let live = Arc::clone(self);
         tokio::spawn(async move { live.cut(cut).await });
+    }
+
+    /// Whether something other than the operator ends it.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.get().is_some()
     }
 
     /// What looks into the channel's data.
@@ -973,7 +1040,7 @@ impl Live {
             .map_err(|_| "the session can no longer be recorded".to_owned())
     }
 
-    async fn journal_request(
+    pub(super) async fn journal_request(
         &self,
         channel: u32,
         request: &str,
@@ -998,15 +1065,15 @@ impl Live {
         drop(tokio::time::timeout(at_most, running.wait_for(|running| *running == 0)).await);
     }
 
-    fn channels(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Running>> {
+    pub(super) fn channels(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Running>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> Micros {
+    pub(super) fn now(&self) -> Micros {
         Micros(clock::monotonic() - self.started)
     }
 
-    fn event(&self, name: &str) -> Event {
+    pub(super) fn event(&self, name: &str) -> Event {
         let row = self.row();
         Event::new(
             name,
@@ -1202,7 +1269,13 @@ fn store_failed(error: &StoreError) -> NotOpened {
     NotOpened::Unavailable("the bastion's database does not answer; nothing was opened, try again")
 }
 
-async fn trace_refusal(front: &Front, proven: &Proven, destination: &Destination, why: &NotOpened) {
+async fn trace_refusal(
+    front: &Front,
+    proven: &Proven,
+    destination: &Destination,
+    wish: &Wish<'_>,
+    why: &NotOpened,
+) {
     let event = Event::new(
         "session.refused",
         Who::Operator(proven.operator.clone()),
@@ -1211,7 +1284,10 @@ async fn trace_refusal(front: &Front, proven: &Proven, destination: &Destination
     )
     .with("account", &destination.account)
     .with("source", proven.source);
-    let event = proven.credentials.named_in(event);
+    let mut event = proven.credentials.named_in(event);
+    if let Some(to) = wish.forward_to {
+        event = event.with("forward_to", to.to_string());
+    }
     let event = match why {
         NotOpened::Denied(denials) => event.with("codes", codes(denials)),
         NotOpened::Several(permits) => event.with("codes", ["intervention_not_named"]).with(

@@ -3,6 +3,8 @@
 
 use crate::clock;
 use crate::secrets::{self, SshKeys};
+use access::forward::Endpoint;
+use access::grant::Operation;
 use access::{Permit, SessionId, Time};
 use russh::client;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
@@ -108,6 +110,28 @@ impl Upstream {
                 target: self.permit.target().id.to_string(),
                 cause,
             })
+    }
+
+    /// A connection from the target to `to`. Waits for as long as the target tries; fails with the
+    /// target's own reason, where it gave one.
+    pub(crate) async fn open_connection(
+        &self,
+        to: &Endpoint,
+        from: IpAddr,
+        from_port: u32,
+    ) -> Result<Channel<client::Msg>, ChannelOpenFailure> {
+        let (host, port) = (to.host(), u32::from(to.port()));
+        let opened = self
+            .handle
+            .channel_open_direct_tcpip(host, port, from.to_string(), from_port)
+            .await;
+        opened.map_err(|error| {
+            if let russh::Error::ChannelOpenFailure(reason) = error {
+                reason
+            } else {
+                ChannelOpenFailure::ConnectFailed
+            }
+        })
     }
 
     /// How many channels the target wanted to open, if any. None of them was.
@@ -232,6 +256,9 @@ fn credential(
         .critical_option("source-address", from.to_canonical().to_string())
         .ok()?;
     builder.extension("permit-pty", "").ok()?;
+    if permit.operations().contains(&Operation::Forward) && !permit.forwards().is_empty() {
+        builder.extension("permit-port-forwarding", "").ok()?;
+    }
     let certificate = builder.sign(&keys.user_ca).ok()?;
     Some((key, certificate))
 }

@@ -449,6 +449,7 @@ async fn session(store: &Store, now: Time) -> Session {
         targets: BTreeSet::from([target.clone()]),
         accounts: BTreeSet::from([account.clone()]),
         operations: BTreeSet::from([Operation::Shell]),
+        forwards: BTreeSet::new(),
         window: Window::new(now, end).unwrap(),
     };
     let id = store.next_intervention_id(now).await.unwrap();

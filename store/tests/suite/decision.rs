@@ -6,7 +6,9 @@ use crate::world::{
 };
 use access::certificate::CertificateRequest;
 use access::decide::{Code, choose};
+use access::forward::{Endpoint, parse_list};
 use access::grant::{Operation, Scope};
+use access::plan::PlanText;
 use access::session::FactorUse;
 use access::time::Window;
 use access::{
@@ -95,6 +97,38 @@ on_both! {
             assert_eq!(chosen.len(), permits, "{named}");
             assert!(chosen.iter().all(|permit| permit.intervention() == named));
         }
+    }
+
+    async fn of_several_interventions_the_one_that_lists_a_destination_permits_it(world: World) {
+        let mut terms = terms("alice", "chu");
+        terms.scope.operations.insert(Operation::Forward);
+        let grant = Grant::propose(GrantId::from_random([1; 16]), terms, admin(), now()).unwrap();
+        let grant = world.store.save(grant).await.unwrap();
+        world.store.save(grant.accept_in_setup(admin(), now()).unwrap()).await.unwrap();
+        let listed = "localhost:* [2001:db8::1]:443";
+        let lists = with_destinations(&world, listed).await;
+        with_destinations(&world, "db.internal:5432").await;
+        let kept = world.store.intervention(&lists.id).await.unwrap().unwrap();
+        assert_eq!(kept, lists);
+        assert_eq!(kept.plan().text.forwards, parse_list(listed).unwrap());
+        let to = |host, port| Ask {
+            operation: Some(Operation::Forward),
+            forward_to: Some(Endpoint::parse(host, port).unwrap()),
+            ..ask("alice", "db1.chu")
+        };
+        let facts = world.store.facts(&to("localhost", 5432), now()).await.unwrap();
+        let permits = choose(&facts, now()).unwrap();
+        assert_eq!(permits.iter().map(access::Permit::intervention).collect::<Vec<_>>(), [&lists.id]);
+        let facts = world.store.facts(&to("127.0.0.1", 5432), now()).await.unwrap();
+        assert_eq!(codes(&facts), [Code::DestinationNotInIntervention]);
+        let now = later(60);
+        let alice = world.operator("alice").await;
+        let mut text = kept.plan().text.clone();
+        text.forwards.clear();
+        let amended = world.store.save(kept.amend(text, &alice, now).unwrap()).await.unwrap();
+        let earlier = world.store.intervention(&lists.id).await.unwrap().unwrap().earlier_plans;
+        assert_eq!(earlier, amended.earlier_plans);
+        assert_eq!(earlier[0].text.forwards, parse_list(listed).unwrap());
     }
 
     async fn an_intervention_named_for_another_system_is_refused_as_such(world: World) {
@@ -276,10 +310,21 @@ fn interventions(candidates: &[Facts]) -> Vec<InterventionId> {
 }
 
 async fn with_window(world: &World, from: u64, to: u64) -> Intervention {
-    let id = world.store.next_intervention_id(now()).await.unwrap();
-    let alice = world.operator("alice").await;
     let mut text = plan(&["alice"], &customer_id("chu"));
     text.window = Window::new(now().plus(hours(from)), now().plus(hours(to))).unwrap();
+    approved(world, text).await
+}
+
+async fn with_destinations(world: &World, listed: &str) -> Intervention {
+    let mut text = plan(&["alice"], &customer_id("chu"));
+    text.operations.insert(Operation::Forward);
+    text.forwards = parse_list(listed).unwrap();
+    approved(world, text).await
+}
+
+async fn approved(world: &World, text: PlanText) -> Intervention {
+    let id = world.store.next_intervention_id(now()).await.unwrap();
+    let alice = world.operator("alice").await;
     let draft = Intervention::draft(id, customer_id("chu"), text, &alice, now()).unwrap();
     let draft = world.store.save(draft).await.unwrap();
     let waiting = world

@@ -475,6 +475,7 @@ pub(crate) fn plan(operators: &[&str], customer: &CustomerId) -> PlanText {
         targets: BTreeSet::from([target_id(&format!("db1.{customer}"))]),
         accounts: BTreeSet::from([root()]),
         operations: BTreeSet::from([Operation::Shell]),
+        forwards: BTreeSet::new(),
         window: Window::new(now().minus(hours(1)), now().plus(hours(2))).unwrap(),
     }
 }
@@ -504,6 +505,7 @@ pub(crate) fn ask<'a>(operator: &'a str, target: &'a str) -> Ask<'a> {
         target,
         account: root(),
         operation: Some(Operation::Shell),
+        forward_to: None,
         intervention: None,
         credentials: Some(credentials(operator)),
         place: Place {
