@@ -296,7 +296,8 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
     let destination = match wanted {
         Wanted::Target(destination) => destination,
         Wanted::Bastion => {
-            if let Some((start, destination)) = menu::run(front, proven, start).await {
+            let chosen = Box::pin(menu::run(front, proven, start)).await;
+            if let Some((start, destination)) = chosen {
                 Box::pin(run_channel(
                     Arc::clone(&connection),
                     Wanted::Target(destination),
@@ -317,7 +318,8 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
         Ok(Arc::clone(live))
     } else {
         let (operations, motive) = (start.run.operations(), motive(&start));
-        let opened = session::open(front, proven, &destination, operations, &motive).await;
+        let opening = session::open(front, proven, &destination, operations, &motive);
+        let opened = Box::pin(opening).await;
         if let Ok(live) = &opened {
             open.push(Arc::clone(live));
             connection.watch_over(live);
@@ -328,7 +330,7 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
     match opened {
         Ok(live) => live.run_channel(front, start).await,
         Err(NotOpened::Several(permits)) if start.terminal.is_some() => {
-            if let Some((start, chosen)) = menu::choose(start, &permits).await {
+            if let Some((start, chosen)) = Box::pin(menu::choose(start, &permits)).await {
                 let wanted = Wanted::Target(Destination {
                     intervention: Some(chosen),
                     ..destination
@@ -418,7 +420,8 @@ impl russh::server::Handler for Handler {
         if self.through_to.is_some() {
             return Ok(self.inside(user).unwrap_or_else(only_keys));
         }
-        Ok(self.key_proven(user, key).await.unwrap_or_else(only_keys))
+        let proven = Box::pin(self.key_proven(user, key)).await;
+        Ok(proven.unwrap_or_else(only_keys))
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -432,11 +435,11 @@ impl russh::server::Handler for Handler {
             return Ok(only_keys());
         }
         let Some(mut answers) = response else {
-            return Ok(self.ask().await);
+            return Ok(Box::pin(self.ask()).await);
         };
         let typed = answers.next().unwrap_or_default();
         match std::str::from_utf8(&typed) {
-            Ok(typed) if typed.len() <= 64 => Ok(self.answered(typed).await),
+            Ok(typed) if typed.len() <= 64 => Ok(Box::pin(self.answered(typed)).await),
             Ok(_) | Err(_) => Ok(Auth::reject()),
         }
     }
