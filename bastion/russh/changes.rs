@@ -22,6 +22,8 @@
 //! 9. A connection's task ends with whoever started it.
 //! 10. A client that asks for the authentication's service again before its second method, as
 //!     paramiko does, is answered. As published it waits for ever.
+//! 11. A certificate in a message is behind a pointer. The queues of a connection have 32 places
+//!     each of the size of the biggest message, for as long as the connection stands.
 
 pub(crate) struct Change {
     pub(crate) file: &'static str,
@@ -769,6 +771,28 @@ impl std::ops::Deref for ChannelRef {"),
             }
             (EncryptedState::WaitingAuthRequest(_), Some((&msg::USERAUTH_REQUEST, mut r))) => {
 "),
+
+    // --- What a connection that stands keeps.
+    twice("auth.rs", "        cert: Certificate,\n", "        cert: Box<Certificate>,\n"),
+    once("client/mod.rs",
+"    SignRequestCert {
+        cert: Certificate,
+",
+"    SignRequestCert {
+        cert: Box<Certificate>,
+"),
+    once("client/mod.rs",
+"auth::Method::OpenSshCertificate { key, cert },",
+"auth::Method::OpenSshCertificate { key, cert: Box::new(cert) },"),
+    once("client/mod.rs",
+"auth::Method::FutureCertificate { cert, hash_alg },",
+"auth::Method::FutureCertificate { cert: Box::new(cert), hash_alg },"),
+    once("client/mod.rs",
+"signer.auth_sign(&cert.into(), hash_alg, data)",
+"signer.auth_sign(&(*cert).into(), hash_alg, data)"),
+    twice("client/encrypted.rs",
+"&PublicKeyOrCertificate::Certificate(cert.clone()),",
+"&PublicKeyOrCertificate::Certificate(cert.as_ref().clone()),"),
 
     // --- The end from outside.
     once("server/mod.rs",
