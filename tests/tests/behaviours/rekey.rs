@@ -3,7 +3,7 @@
 use super::{Printed, fed, noise, with};
 use e2e::{Bastion, Options, Way};
 
-const SIZE: usize = 6 * 1024 * 1024;
+const SIZE: usize = 4 * 1024 * 1024;
 
 #[test]
 fn bytes_arrive_unchanged_while_the_client_asks_for_new_keys() {
@@ -29,10 +29,10 @@ fn new_keys_in_time_leave_a_silent_session_standing() {
     for way in Way::AND_DIRECT {
         let ssh = bastion.ssh("alice").by(way).option("-v");
         let ssh = ssh.option("-oRekeyLimit=default 1");
-        let program = "for i in 1 2 3; do sleep 1.2; echo $i; done";
+        let program = "for i in 1 2; do sleep 1.3; echo $i; done";
         let ran = ssh.run(program);
-        assert!(exchanges(&ran.stderr) > 2, "{way:?}: {}", ran.stderr);
-        assert_eq!(ran.ok(), "1\n2\n3\n");
+        assert!(exchanges(&ran.stderr) > 1, "{way:?}: {}", ran.stderr);
+        assert_eq!(ran.ok(), "1\n2\n");
     }
 }
 

@@ -21,8 +21,8 @@ fn errors_arrive_whole_with_and_without_input_and_output() {
         fs::write(here.path().join("data"), &bytes).unwrap();
         let data = here.path().join("data");
         for options in [&[][..], &["-n"]] {
-            for output in ["exec >/dev/null; ", "exec >&-; ", ""] {
-                let program = format!("{output}sleep 0.1; cat {} >&2; sleep 0.1", data.display());
+            for output in ["exec >/dev/null; ", "exec >&-; "] {
+                let program = format!("{output}sleep 0.05; cat {} >&2", data.display());
                 for program in [program.clone(), format!("exec sh -c '{program}'")] {
                     let client = with(shared.command(options), [program.as_str()]);
                     let ran = fed(client, b"", 1);
