@@ -20,6 +20,10 @@
 //! 8. A server hears of requests and channels whose name the library does not know, and answers
 //!    such a channel once; as published it is refused twice, and a strict client leaves.
 //! 9. A connection's task ends with whoever started it.
+//! 10. A client that asks for the authentication's service again before its second method, as
+//!     paramiko does, is answered. As published it waits for ever.
+//! 11. A certificate in a message is behind a pointer. The queues of a connection have 32 places
+//!     each of the size of the biggest message, for as long as the connection stands.
 
 pub(crate) struct Change {
     pub(crate) file: &'static str,
@@ -751,6 +755,44 @@ impl std::ops::Deref for ChannelRef {"),
                 handler.unknown_request(\"auth-agent@openssh.com\").await;
                 reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
                 Ok(())"),
+
+    // --- Before the login.
+    once("server/encrypted.rs",
+"            (EncryptedState::WaitingAuthRequest(_), Some((&msg::USERAUTH_REQUEST, mut r))) => {
+",
+"            (EncryptedState::WaitingAuthRequest(_), Some((&msg::SERVICE_REQUEST, mut r))) => {
+                let request = map_err!(String::decode(&mut r))?;
+                map_err!(ensure_end(&r))?;
+                if request == \"ssh-userauth\" {
+                    // Its banner was shown, and what was proven stays proven.
+                    map_err!(server_accept_service(None, MethodSet::empty(), &mut enc.write))?;
+                }
+                Ok(())
+            }
+            (EncryptedState::WaitingAuthRequest(_), Some((&msg::USERAUTH_REQUEST, mut r))) => {
+"),
+
+    // --- What a connection that stands keeps.
+    twice("auth.rs", "        cert: Certificate,\n", "        cert: Box<Certificate>,\n"),
+    once("client/mod.rs",
+"    SignRequestCert {
+        cert: Certificate,
+",
+"    SignRequestCert {
+        cert: Box<Certificate>,
+"),
+    once("client/mod.rs",
+"auth::Method::OpenSshCertificate { key, cert },",
+"auth::Method::OpenSshCertificate { key, cert: Box::new(cert) },"),
+    once("client/mod.rs",
+"auth::Method::FutureCertificate { cert, hash_alg },",
+"auth::Method::FutureCertificate { cert: Box::new(cert), hash_alg },"),
+    once("client/mod.rs",
+"signer.auth_sign(&cert.into(), hash_alg, data)",
+"signer.auth_sign(&(*cert).into(), hash_alg, data)"),
+    twice("client/encrypted.rs",
+"&PublicKeyOrCertificate::Certificate(cert.clone()),",
+"&PublicKeyOrCertificate::Certificate(cert.as_ref().clone()),"),
 
     // --- The end from outside.
     once("server/mod.rs",

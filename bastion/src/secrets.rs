@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn keys_are_made_once_for_their_owner_alone_and_never_overwritten() {
         let state = tempfile::tempdir().unwrap();
-        assert_eq!(make(state.path()).unwrap().len(), 7);
+        assert_eq!(make(state.path()).unwrap().len(), 8);
         let before = contents(state.path());
         assert!(make(state.path()).unwrap().is_empty());
         assert_eq!(contents(state.path()), before);

@@ -13,8 +13,8 @@ use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 use store::{SessionFilter, Store};
 use tempfile::TempDir;
@@ -36,6 +36,8 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// The name of another target, with an `sshd` of its own.
     pub another_target: Option<&'static str>,
+    /// Further lines of the target's `sshd_config`, and of that of the server without a bastion.
+    pub target_config: &'static str,
     /// Further arguments.
     pub more: Vec<String>,
 }
@@ -49,6 +51,7 @@ impl Default for Options {
             database: None,
             environment: Vec::new(),
             another_target: None,
+            target_config: "",
             more: Vec::new(),
         }
     }
@@ -103,6 +106,7 @@ pub struct Bastion {
     pub ready: Ready,
     pub sshd: Sshd,
     another_sshd: Option<Sshd>,
+    direct: OnceLock<Sshd>,
     pub dir: TempDir,
     /// The account on the target.
     pub account: String,
@@ -123,11 +127,13 @@ impl Bastion {
         let sshd = Sshd::start(
             &dir.path().join("target"),
             &dir.path().join("state/user-ca.pub"),
+            options.target_config,
         );
         let another_sshd = options.another_target.map(|_| {
             Sshd::start(
                 &dir.path().join("another-target"),
                 &dir.path().join("state/user-ca.pub"),
+                "",
             )
         });
         let ports = [free_port(), free_port(), free_port()];
@@ -139,6 +145,7 @@ impl Bastion {
             ready,
             sshd,
             another_sshd,
+            direct: OnceLock::new(),
             dir,
             account: current_user(),
             options,
@@ -159,6 +166,22 @@ impl Bastion {
             login,
             Some(format!("{login}+{}+{TARGET}", self.account)),
         )
+    }
+
+    /// A server as the target's, without the bastion before it: what a test asks of the bastion it
+    /// asks of this one first. Every operator's key opens it.
+    pub fn direct(&self) -> &Sshd {
+        self.direct.get_or_init(|| {
+            let keys = self.dir.path().join("keys-of-operators");
+            let each = self.ready.operators.iter().map(|operator| {
+                let mut public = Command::new("ssh-keygen");
+                public.arg("-yf").arg(&operator.key);
+                run(public, b"", Duration::from_secs(20)).ok()
+            });
+            fs::write(&keys, each.collect::<String>()).unwrap();
+            let dir = self.dir.path().join("direct");
+            Sshd::start_direct(&dir, &keys, self.options.target_config)
+        })
     }
 
     /// An ssh client of `login`, at the bastion itself.
@@ -478,10 +501,16 @@ impl Bastion {
     /// A second bastion on the same database and the same keys: `serve ssh`, as on another machine.
     #[must_use]
     pub fn another(&self) -> Another {
+        self.another_with("")
+    }
+
+    /// The same with these further lines in its section `[ssh]`.
+    #[must_use]
+    pub fn another_with(&self, ssh: &str) -> Another {
         let port = free_port();
         let config = self.dir.path().join(format!("another-{port}.toml"));
         let text = format!(
-            "state = '{}'\ndatabase = '{}'\n[ssh]\nlisten = '127.0.0.1:{port}'\n",
+            "state = '{}'\ndatabase = '{}'\n[ssh]\nlisten = '127.0.0.1:{port}'\n{ssh}",
             self.state().display(),
             self.ready.database
         );

@@ -54,6 +54,16 @@ impl Shared {
         command
     }
 
+    /// `scp` or `sftp` over this connection; the host is `shared`.
+    #[must_use]
+    pub fn copying(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let socket = self.directory.path().join("s");
+        command.args(["-q", "-F", "none", "-oLogLevel=ERROR"]);
+        command.arg(format!("-oControlPath={}", socket.display()));
+        command
+    }
+
     /// Whether the connection has ended.
     pub fn has_ended(&mut self) -> bool {
         self.master.try_wait().unwrap().is_some()

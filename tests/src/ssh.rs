@@ -32,11 +32,15 @@ pub enum Way {
     LoginName,
     /// `-J alice@bastion root@db1.chu-exemple`.
     Jump,
+    /// Without the bastion: what proves that a test asks for nothing but what `sshd` gives.
+    Direct,
 }
 
 impl Way {
-    /// Both of them.
+    /// Both through the bastion.
     pub const ALL: [Self; 2] = [Self::LoginName, Self::Jump];
+    /// The one without it first.
+    pub const AND_DIRECT: [Self; 3] = [Self::Direct, Self::LoginName, Self::Jump];
 }
 
 /// The address that clients come from if nothing else is said.
@@ -75,6 +79,11 @@ impl<'a> Ssh<'a> {
     #[must_use]
     pub fn by(mut self, way: Way) -> Self {
         self.way = way;
+        if way == Way::Direct {
+            self.address = format!("127.0.0.1:{}", self.bastion.direct().port);
+            self.user.clone_from(&self.bastion.account);
+            self.code = Code::None;
+        }
         self
     }
 
@@ -132,11 +141,18 @@ impl<'a> Ssh<'a> {
         self.command_with(&[])
     }
 
+    /// Where it connects to first.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What a client names to get there.
     #[must_use]
     pub const fn host(&self) -> &'static str {
         match self.way {
             Way::LoginName => "bastion",
+            Way::Direct => "direct",
             Way::Jump => TARGET,
         }
     }
@@ -165,8 +181,15 @@ impl<'a> Ssh<'a> {
         format!("ssh{}", quoted.collect::<String>())
     }
 
+    /// The user name a client gives.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
     /// Everything before the host.
-    fn words(&self) -> Vec<String> {
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
         let command = self.command();
         let words = command.get_args().map(|word| word.to_str().unwrap());
         let mut words: Vec<_> = words.map(str::to_owned).collect();
@@ -206,7 +229,7 @@ impl<'a> Ssh<'a> {
             // Who cannot be asked.
             command.env("SSH_ASKPASS_REQUIRE", "never");
         }
-        if self.way == Way::LoginName {
+        if self.way != Way::Jump {
             // Some are no words of a configuration.
             command.args(["-l", &self.user]);
         }
@@ -233,7 +256,7 @@ impl<'a> Ssh<'a> {
         };
         let known_hosts = directory.join("known_hosts");
         let mut text = format!(
-            "Host bastion\n HostName {host}\n Port {port}\n IdentityFile {}\n \
+            "Host bastion direct\n HostName {host}\n Port {port}\n IdentityFile {}\n \
              IdentitiesOnly yes\n StrictHostKeyChecking accept-new\n UserKnownHostsFile {}\n \
              BindAddress {}\n LogLevel ERROR\n ConnectTimeout 20\n BatchMode {batch}\n \
              NumberOfPasswordPrompts 1\n",

@@ -1,4 +1,5 @@
-//! A real OpenSSH server that trusts the bastion's user certificates and nothing else.
+//! A real OpenSSH server that trusts the bastion's user certificates and nothing else; or, to prove
+//! what is asked of the bastion, one that is reached without it.
 
 use crate::{eventually, free_port, keeper};
 use std::fs;
@@ -8,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A running `sshd` on 127.0.0.1; killed when dropped.
+///
+/// `more` are further lines of its configuration, each with its end of line.
 pub struct Sshd {
     pub port: u16,
     /// Its public host key.
@@ -22,7 +25,22 @@ impl Sshd {
     /// Starts one in `dir`, trusting the certificate authority in the file `user_ca` (which may
     /// appear later).
     #[must_use]
-    pub fn start(dir: &Path, user_ca: &Path) -> Self {
+    pub fn start(dir: &Path, user_ca: &Path, more: &str) -> Self {
+        let authority = format!(
+            "AuthorizedKeysFile none\nTrustedUserCAKeys {}\n{more}",
+            user_ca.display()
+        );
+        Self::start_trusting(dir, &authority)
+    }
+
+    /// The same without a bastion before it: whoever holds the private half of `key` is in.
+    #[must_use]
+    pub fn start_direct(dir: &Path, key: &Path, more: &str) -> Self {
+        let key = format!("AuthorizedKeysFile {}\n{more}", key.display());
+        Self::start_trusting(dir, &key)
+    }
+
+    fn start_trusting(dir: &Path, trusted: &str) -> Self {
         let port = free_port();
         fs::create_dir_all(dir).unwrap();
         let key = dir.join("host_key");
@@ -35,11 +53,10 @@ impl Sshd {
                 "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nPidFile none\nUsePAM no\n\
                  StrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n\
                  KbdInteractiveAuthentication no\nPubkeyAuthentication yes\n\
-                 AuthorizedKeysFile none\nTrustedUserCAKeys {}\nAcceptEnv LANG LC_*\n\
+                 AcceptEnv LANG LC_*\n\
                  ExposeAuthInfo yes\nMaxStartups 200\nMaxSessions 200\nUseDNS no\nPrintMotd no\nLogLevel VERBOSE\n\
-                 Subsystem sftp internal-sftp\n",
+                 Subsystem sftp internal-sftp\n{trusted}",
                 key.display(),
-                user_ca.display()
             ),
         )
         .unwrap();

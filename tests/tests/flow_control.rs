@@ -6,7 +6,7 @@
 use e2e::bastion::signal;
 use e2e::{Bastion, Options, Way, eventually, now};
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -159,22 +159,6 @@ fn a_gibibyte_goes_through_a_filter_and_back() {
 }
 
 #[test]
-fn a_program_ends_when_its_reader_has_closed() {
-    each_way(|bastion, way| {
-        let mut ssh = within(30, &command(bastion, way, &[]));
-        ssh.arg("yes").stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut ssh = Ended(ssh.spawn().unwrap());
-        let mut output = BufReader::new(ssh.0.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        drop(output);
-        assert_eq!(line, "y\n");
-        // What a direct `ssh host yes | head -1` gives: the program dies of SIGPIPE.
-        assert_eq!(ssh.0.wait().unwrap().code(), Some(255));
-    });
-}
-
-#[test]
 fn a_client_that_is_killed_leaves_nothing_on_the_target() {
     each_way(|bastion, way| {
         let alive = bastion.dir.path().join("alive");
@@ -199,39 +183,6 @@ fn a_client_that_is_killed_leaves_nothing_on_the_target() {
             thread::sleep(Duration::from_secs(1));
             before == fs::read(&alive).unwrap()
         });
-    });
-}
-
-#[test]
-fn a_program_ends_for_the_operator_as_it_ended_on_the_target() {
-    each_way(|bastion, way| {
-        let shared = Shared::open(bastion, way);
-        for (program, status, printed) in [
-            ("true", 0, ""),
-            ("false", 1, ""),
-            ("exit 7", 7, ""),
-            ("exit 255", 255, ""),
-            ("echo before; kill -TERM $$", 255, "before\n"), // how ssh reports any exit signal
-            // The client closes when both outputs have; the status comes after.
-            ("echo out; exec >&- 2>&-; sleep 0.3; exit 3", 3, "out\n"),
-            (
-                "cat; echo after the end of input",
-                0,
-                "after the end of input\n",
-            ),
-            ("echo early; exit 0", 0, "early\n"),
-        ] {
-            let expected = (Some(status), printed.to_owned());
-            assert_eq!(shared.run(program), expected, "{program}");
-        }
-        let mut late = within(20, &shared.command());
-        late.arg("exec 1>&-; sleep 0.3; echo late >&2; exit 3")
-            .stdin(Stdio::null());
-        let late = late.output().unwrap();
-        assert_eq!(
-            (late.status.code(), late.stderr),
-            (Some(3), b"late\n".to_vec())
-        );
     });
 }
 

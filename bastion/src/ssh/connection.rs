@@ -182,7 +182,7 @@ impl Connection {
             {
                 open.retain(|other| other.id() != live.id());
                 drop(sessions);
-                live.end(&connection.front).await;
+                Box::pin(live.end(&connection.front)).await;
             } else {
                 connection.end.notify_one();
             }

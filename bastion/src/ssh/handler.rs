@@ -367,7 +367,8 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
     let destination = match wanted {
         Wanted::Target(destination) => destination,
         Wanted::Bastion => {
-            if let Some((start, destination)) = menu::run(front, proven, start).await {
+            let chosen = Box::pin(menu::run(front, proven, start)).await;
+            if let Some((start, destination)) = chosen {
                 Box::pin(run_channel(
                     Arc::clone(&connection),
                     Wanted::Target(destination),
@@ -379,14 +380,14 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
         }
     };
     let (wish, motive) = (Wish::any(start.run.operations()), motive(&start));
-    let opened = connection.session_to(proven, &destination, &wish, &motive);
+    let opened = Box::pin(connection.session_to(proven, &destination, &wish, &motive));
     let Some(opened) = opened.await else {
         return;
     };
     match opened {
         Ok(live) => live.run_channel(front, start).await,
         Err(NotOpened::Several(permits)) if start.terminal.is_some() => {
-            if let Some((start, chosen)) = menu::choose(start, &permits).await {
+            if let Some((start, chosen)) = Box::pin(menu::choose(start, &permits)).await {
                 let wanted = Wanted::Target(Destination {
                     intervention: Some(chosen),
                     ..destination
@@ -490,7 +491,8 @@ impl russh::server::Handler for Handler {
         if self.through_to.is_some() {
             return Ok(self.inside(user).unwrap_or_else(only_keys));
         }
-        Ok(self.key_proven(user, key).await.unwrap_or_else(only_keys))
+        let proven = Box::pin(self.key_proven(user, key)).await;
+        Ok(proven.unwrap_or_else(only_keys))
     }
 
     async fn auth_openssh_certificate(
@@ -501,7 +503,7 @@ impl russh::server::Handler for Handler {
         if self.through_to.is_some() {
             return Ok(self.inside(user).unwrap_or_else(only_keys));
         }
-        let answer = self.certificate_proven(user, certificate).await;
+        let answer = Box::pin(self.certificate_proven(user, certificate)).await;
         Ok(answer.unwrap_or_else(only_keys))
     }
 
@@ -516,11 +518,11 @@ impl russh::server::Handler for Handler {
             return Ok(only_keys());
         }
         let Some(mut answers) = response else {
-            return Ok(self.ask().await);
+            return Ok(Box::pin(self.ask()).await);
         };
         let typed = answers.next().unwrap_or_default();
         match std::str::from_utf8(&typed) {
-            Ok(typed) if typed.len() <= 64 => Ok(self.answered(typed).await),
+            Ok(typed) if typed.len() <= 64 => Ok(Box::pin(self.answered(typed)).await),
             Ok(_) | Err(_) => Ok(Auth::reject()),
         }
     }

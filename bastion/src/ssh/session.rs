@@ -578,7 +578,7 @@ impl Live {
     /// Runs one channel from its request to its close. Refusals are said to the operator.
     pub(crate) async fn run_channel(self: &Arc<Self>, front: &Front, start: Start) {
         let operations = start.run.operations();
-        let allowed = match self.still_permits(front, &Wish::any(operations)).await {
+        let allowed = match Box::pin(self.still_permits(front, &Wish::any(operations))).await {
             Ok(allowed) => allowed,
             Err(refused) => {
                 let codes: Vec<_> = operations.iter().map(|each| each.code()).collect();
@@ -822,7 +822,7 @@ impl Live {
         let handle = start.handle.clone();
         let terminal = start.terminal.is_some() && !start.run.moves_files();
         let filter = self.filter(number, &start.run, &covers);
-        let (target, start) = match self.start_on_target(start, number).await {
+        let (target, start) = match Box::pin(self.start_on_target(start, number)).await {
             Ok(started) => started,
             Err((start, sentence)) => {
                 if let Run::Sftp = start.run {
