@@ -8,9 +8,10 @@
 //! | `jump` | `ssh -J`: a connection to a target within one to the bastion |
 //! | `login` (pure) | what a user name means, which keys are taken |
 //! | `second_factor` | a code, or a passkey confirmed on the host page |
+//! | `certificate` | certificates of operators: which are issued, and which are taken |
 //! | `requests` (pure) | what may pass: one table, default deny |
 //! | `forward` | `-L`, `-D`, `-W`: a connection from the target, where the plan lists it |
-//! | `session` | one recorded session: opened by a permit, its channels, its end |
+//! | `session` | one recorded session, in `session/`: what is asked, its opening, channels and end |
 //! | `upstream` | the connection to the target |
 //! | `relay` | one channel, recorded before it is passed on |
 //! | `filter` | what looks into a channel that moves files |

@@ -308,9 +308,15 @@ fn the_menu_leads_to_the_target() {
         .bare("operator9")
         .option("-tt")
         .motive("by-the-menu")
-        .run_with_input(&[], b"whoami\r1\recho reached-$((20+3)); exit 4\r");
+        .run_with_input(
+            &[],
+            b"whoami\r\x1b[C\x1b[B\recho reached-$((20+3)); exit 4\r",
+        );
     assert!(menu.stdout.contains("operator9 from 127.0.0.1"), "{menu:?}");
     assert!(menu.stdout.contains(&format!("@{TARGET}")), "{menu:?}");
+    // The arrow shows what it chooses.
+    let shown = format!("\x1b[K> 1  {}@{TARGET}", bastion.account);
+    assert!(menu.stdout.contains(&shown), "{menu:?}");
     assert!(menu.stdout.contains("reached-23"), "{menu:?}");
     assert_eq!(menu.status, Some(4), "{menu:?}");
     let session = bastion.ended_session("by-the-menu");
@@ -319,7 +325,7 @@ fn the_menu_leads_to_the_target() {
     let left = bastion
         .bare("operator9")
         .option("-tt")
-        .run_with_input(&[], b"7\r$(id)\rquit\r");
+        .run_with_input(&[], b"7\r$(id)\r\x1b[B\x7fquit\r");
     assert_eq!(left.status, Some(0), "{left:?}");
     assert!(!left.stdout.contains("uid="), "{left:?}");
     let gone = bastion

@@ -8,11 +8,30 @@ use std::collections::VecDeque;
 /// The longest line that is read.
 const LONGEST_LINE: usize = 2048;
 
+const ESCAPE: u8 = 0x1b;
+
+#[derive(Clone, Copy)]
+enum Key {
+    Byte(u8),
+    Up,
+    Down,
+    Other,
+}
+
+/// What a line has come to.
+enum Typed {
+    More,
+    Line(String),
+    End,
+}
+
 /// A channel that the bastion itself speaks on.
 pub(crate) struct Console {
     start: Start,
     /// What came after the line that was read last.
     ahead: VecDeque<u8>,
+    /// Something stands behind the cursor that the next key takes away.
+    offered: bool,
 }
 
 impl Console {
@@ -26,6 +45,7 @@ impl Console {
         Some(Self {
             start,
             ahead: VecDeque::new(),
+            offered: false,
         })
     }
 
@@ -44,6 +64,48 @@ impl Console {
     pub(crate) async fn ask(&mut self, question: &str) -> Option<String> {
         self.write(question).await;
         self.read_line().await
+    }
+
+    /// The same, where the arrow keys go through `offers`: each puts its number on the line, with
+    /// what it stands for beside it.
+    pub(crate) async fn ask_among(&mut self, question: &str, offers: &[String]) -> Option<String> {
+        self.write(question).await;
+        let prompt = question.rsplit('\n').next().unwrap_or_default();
+        let mut line = Vec::new();
+        let mut at = None;
+        loop {
+            match self.next_key().await? {
+                Key::Byte(byte) => match self.typed(byte, &mut line).await {
+                    Typed::More => {}
+                    Typed::Line(text) => return Some(text),
+                    Typed::End => return None,
+                },
+                Key::Up | Key::Down if offers.is_empty() => {}
+                key @ (Key::Up | Key::Down) => {
+                    let next = moved(at, key, offers.len());
+                    at = Some(next);
+                    line = (next + 1).to_string().into_bytes();
+                    let offer = offers.get(next).map(String::as_str).unwrap_or_default();
+                    self.show(prompt, next + 1, offer).await;
+                }
+                Key::Other => {}
+            }
+        }
+    }
+
+    /// The number on the line, what it stands for behind it, and the cursor between the two.
+    async fn show(&mut self, prompt: &str, number: usize, offer: &str) {
+        let cols = self.start.terminal.as_ref().map_or(80, |t| t.cols);
+        let before = format!("{prompt}{number}");
+        let room = usize::try_from(cols)
+            .unwrap_or(80)
+            .saturating_sub(before.len() + 3);
+        let offer: String = offer.chars().take(room).collect();
+        let back = offer.chars().count() + 2;
+        self.offered = true;
+        // Erase the line, write, and go back (ECMA-48: EL, CUB).
+        self.write(&format!("\r\u{1b}[K{before}  {offer}\u{1b}[{back}D"))
+            .await;
     }
 
     /// A line that a program sends, such as a key.
@@ -99,27 +161,60 @@ impl Console {
     async fn read_line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         loop {
-            let byte = self.next_byte().await?;
-            match byte {
-                b'\r' | b'\n' => {
-                    self.new_line().await;
-                    return Some(String::from_utf8_lossy(&line).trim().to_owned());
+            if let Key::Byte(byte) = self.next_key().await? {
+                match self.typed(byte, &mut line).await {
+                    Typed::More => {}
+                    Typed::Line(text) => return Some(text),
+                    Typed::End => return None,
                 }
-                0x03 | 0x04 => {
-                    self.new_line().await;
-                    return None;
+            }
+        }
+    }
+
+    async fn typed(&mut self, byte: u8, line: &mut Vec<u8>) -> Typed {
+        if std::mem::take(&mut self.offered) {
+            self.write("\u{1b}[K").await;
+        }
+        match byte {
+            b'\r' | b'\n' => {
+                self.new_line().await;
+                return Typed::Line(String::from_utf8_lossy(line).trim().to_owned());
+            }
+            0x03 | 0x04 => {
+                self.new_line().await;
+                return Typed::End;
+            }
+            0x7f | 0x08 if self.start.terminal.is_some() && erase_last(line) => {
+                self.write("\u{8} \u{8}").await;
+            }
+            // Other control characters do nothing.
+            0..0x20 | 0x7f => {}
+            _ if line.len() < LONGEST_LINE => {
+                line.push(byte);
+                if self.start.terminal.is_some() {
+                    drop(self.start.channel.data_bytes(vec![byte]).await);
                 }
-                0x7f | 0x08 if self.start.terminal.is_some() && erase_last(&mut line) => {
-                    self.write("\u{8} \u{8}").await;
-                }
-                // Other control characters do nothing.
-                0..0x20 | 0x7f => {}
-                _ if line.len() < LONGEST_LINE => {
-                    line.push(byte);
-                    if self.start.terminal.is_some() {
-                        drop(self.start.channel.data_bytes(vec![byte]).await);
-                    }
-                }
+            }
+            _ => {}
+        }
+        Typed::More
+    }
+
+    /// One key. What a terminal sends for the others begins with an escape, too, and means nothing
+    /// here (ECMA-48, 5.4: up to a byte from `@` on).
+    async fn next_key(&mut self) -> Option<Key> {
+        let byte = self.next_byte().await?;
+        if byte != ESCAPE || self.start.terminal.is_none() {
+            return Some(Key::Byte(byte));
+        }
+        if !matches!(self.next_byte().await?, b'[' | b'O') {
+            return Some(Key::Other);
+        }
+        loop {
+            match self.next_byte().await? {
+                b'A' => return Some(Key::Up),
+                b'B' => return Some(Key::Down),
+                0x40..=0x7e => return Some(Key::Other),
                 _ => {}
             }
         }
@@ -155,6 +250,17 @@ impl Console {
     }
 }
 
+/// Where an arrow leads among `many`, round the ends.
+const fn moved(at: Option<usize>, key: Key, many: usize) -> usize {
+    let last = many.saturating_sub(1);
+    match (key, at) {
+        (Key::Up, Some(at)) if at > 0 => at - 1,
+        (Key::Up, _) => last,
+        (_, Some(at)) if at < last => at + 1,
+        _ => 0,
+    }
+}
+
 /// Takes the last character off, all of its bytes.
 fn erase_last(line: &mut Vec<u8>) -> bool {
     while let Some(byte) = line.pop() {
@@ -168,6 +274,21 @@ fn erase_last(line: &mut Vec<u8>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arrows_go_round() {
+        for (at, key, next) in [
+            (None, Key::Down, 0),
+            (None, Key::Up, 2),
+            (Some(0), Key::Up, 2),
+            (Some(0), Key::Down, 1),
+            (Some(2), Key::Down, 0),
+            (Some(2), Key::Up, 1),
+        ] {
+            assert_eq!(moved(at, key, 3), next);
+        }
+        assert_eq!(moved(Some(0), Key::Down, 1), 0);
+    }
 
     #[test]
     fn backspace_takes_a_whole_character() {

@@ -240,8 +240,9 @@ async fn interactive(front: &Front, proven: &Proven, start: Start) -> Option<(St
                 .line(&format!("{:>3}  {}", number + 1, place.shown))
                 .await;
         }
-        let question = "A number to connect, or: interventions, request TARGET, sessions, whoami, help, quit\r\n> ";
-        let Some(typed) = console.ask(question).await else {
+        let question = "A number or an arrow key to connect, or: interventions, request TARGET, sessions, whoami, help, quit\r\n> ";
+        let offers: Vec<String> = places.iter().map(|place| place.shown.clone()).collect();
+        let Some(typed) = console.ask_among(question, &offers).await else {
             console.finish("", 0).await;
             return None;
         };
@@ -380,6 +381,10 @@ async fn interventions(front: &Front, proven: &Proven, listing: &Listing) -> Res
                     front.config.ssh_destination()
                 ));
             }
+            if !plan.forwards.is_empty() {
+                let to: Vec<String> = plan.forwards.iter().map(ToString::to_string).collect();
+                lines.push(format!("    connections to {}", to.join(", ")));
+            }
         }
     }
     Ok(lines.join("\n"))
@@ -395,6 +400,8 @@ fn as_json(intervention: &Intervention, now: Time) -> Value {
         "targets": plan.targets,
         "accounts": plan.accounts,
         "operators": plan.operators,
+        "operations": plan.operations,
+        "forwards": plan.forwards,
         "from": plan.window.start().rfc3339(),
         "until": plan.window.end().rfc3339(),
     })
