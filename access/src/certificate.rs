@@ -72,6 +72,11 @@ impl Certificate {
                 ),
             ));
         }
+        let ends_at = now.plus(wanted.lasts);
+        let ends_at = match &with.certified {
+            Some(certified) => ends_at.min(certified.until),
+            None => ends_at,
+        };
         let issued = Self {
             id,
             operator,
@@ -79,7 +84,7 @@ impl Certificate {
             asked_with: with,
             source,
             issued_at: now,
-            ends_at: now.plus(wanted.lasts),
+            ends_at,
             revoked_at: None,
             version: 0,
         };

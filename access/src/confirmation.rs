@@ -39,6 +39,7 @@ pub enum ConfirmationState {
     /// This passkey was verified.
     Confirmed {
         at: Time,
+        #[serde(default = "FactorId::unknown")]
         factor: FactorId,
     },
     /// The number typed was wrong, or the person said it was not him.

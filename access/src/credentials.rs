@@ -12,14 +12,31 @@ use std::net::IpAddr;
 /// A key whose signature was checked, and a second factor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Credentials {
-    /// The declared key: `SHA256:…`, as `ssh-keygen -l` prints it.
+    /// The declared key: `SHA256:…`, as `ssh-keygen -l` prints it; `cert-authority SHA256:…` where
+    /// an authority that is declared for the person certified another. Rows of before this was kept
+    /// have none, and nobody holds it.
+    #[serde(default)]
     pub key: String,
+    #[serde(default = "FactorId::unknown")]
     pub factor: FactorId,
     pub proof: Proof,
     /// The certificate that was given in their place, where there was nobody to ask; `key`,
     /// `factor` and `proof` are those it was asked for with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateId>,
+    /// The key that the authority certified, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certified: Option<Certified>,
+}
+
+/// A key that an authority certified for a person.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Certified {
+    /// `SHA256:…` of the key itself.
+    pub key: String,
+    /// What the authority calls it, shortened.
+    pub name: String,
+    pub until: Time,
 }
 
 impl Credentials {
@@ -30,6 +47,10 @@ impl Credentials {
             .with("key", &self.key)
             .with("second_factor", self.proof)
             .with("factor", &self.factor);
+        let event = match &self.certified {
+            Some(certified) => event.with("certified", certified),
+            None => event,
+        };
         match &self.certificate {
             Some(certificate) => event.with("certificate", certificate),
             None => event,
@@ -58,6 +79,14 @@ impl Given {
         });
         if factor.is_none() {
             return Some("the second factor you logged in with is out of use".to_owned());
+        }
+        if let Some(certified) = &self.credentials.certified
+            && now >= certified.until
+        {
+            return Some(format!(
+                "the certificate of your key ended at {}",
+                certified.until
+            ));
         }
         let id = self.credentials.certificate.as_ref()?;
         let certificate = self.certificate.as_ref().filter(|known| {

@@ -899,6 +899,10 @@ fn permit(facts: &Facts, now: Time) -> Result<Permit, Vec<Denial>> {
         Some(certificate) => ends_at.min(certificate.ends_at),
         None => ends_at,
     };
+    let ends_at = match &given.credentials.certified {
+        Some(certified) => ends_at.min(certified.until),
+        None => ends_at,
+    };
     let operations = plan
         .text
         .operations

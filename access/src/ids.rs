@@ -110,6 +110,13 @@ name!(
     CertificateId, "certificate identifier", is_short, SHORT
 );
 
+impl FactorId {
+    /// Of what was proven before it was kept.
+    pub(crate) fn unknown() -> Self {
+        Self("unknown".to_owned())
+    }
+}
+
 impl InterventionId {
     /// The `sequence`-th intervention of `year`: `INT-2026-00042`.
     pub fn numbered(year: i16, sequence: i64) -> Self {

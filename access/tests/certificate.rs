@@ -50,6 +50,16 @@ fn none_lasts_longer_than_a_working_day() {
 }
 
 #[test]
+fn none_lasts_longer_than_the_certificate_of_the_key_it_was_asked_for_with() {
+    let with = Credentials {
+        certified: Some(by_authority()),
+        ..plain()
+    };
+    let issued = issue(FactorUse::Fresh, with, HOUR).unwrap();
+    assert_eq!(issued.value().ends_at, by_authority().until);
+}
+
+#[test]
 fn it_stands_for_what_it_was_asked_with_and_names_itself() {
     let known = certificate(&plain());
     let stood_for = known.credentials(&alice().id, CERTIFIED, home(), NOW);

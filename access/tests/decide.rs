@@ -112,7 +112,7 @@ fn a_permit_says_what_was_decided() {
 #[test]
 fn a_permit_ends_with_whatever_ends_first() {
     type Set = fn(&mut Case);
-    let rows: [(&str, Set, Duration); 8] = [
+    let rows: [(&str, Set, Duration); 9] = [
         ("window", |_| {}, 2 * HOUR),
         (
             "grant",
@@ -120,6 +120,14 @@ fn a_permit_ends_with_whatever_ends_first() {
             HOUR,
         ),
         ("review", |c| c.review_due(NOW.plus(HOUR / 2)), HOUR / 2),
+        (
+            "certificate of an authority",
+            |c| {
+                let given = c.facts.given.as_mut().unwrap();
+                given.credentials.certified = Some(by_authority());
+            },
+            HOUR / 4,
+        ),
         (
             "certificate",
             |c| c.facts.given = c.facts.given.take().map(certified),

@@ -124,6 +124,12 @@ fn every_value_in_every_state_reads_back_as_it_was_kept() {
     let operator = operator.accept_charter("2026", NOW).into_parts().0;
     round_trip(&operator);
     round_trip(&operator.suspend("left", by(), NOW).unwrap().into_parts().0);
+    let mut old = serde_json::to_value(session("live")).unwrap();
+    for field in ["key", "factor"] {
+        old.as_object_mut().unwrap().remove(field);
+    }
+    let old: Session = serde_json::from_value(old).unwrap();
+    assert!(old.credentials.key.is_empty(), "and nobody holds that");
     let with = certified(given(Proof::Passkey));
     round_trip(&with.credentials);
     round_trip(&with.certificate.unwrap());

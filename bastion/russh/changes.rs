@@ -24,6 +24,7 @@
 //!     paramiko does, is answered. As published it waits for ever.
 //! 11. A certificate in a message is behind a pointer. The queues of a connection have 32 places
 //!     each of the size of the biggest message, for as long as the connection stands.
+//! 12. A security key that was not touched signs nothing, as with OpenSSH's server.
 
 pub(crate) struct Change {
     pub(crate) file: &'static str,
@@ -771,6 +772,27 @@ impl std::ops::Deref for ChannelRef {"),
             }
             (EncryptedState::WaitingAuthRequest(_), Some((&msg::USERAUTH_REQUEST, mut r))) => {
 "),
+
+    once("server/encrypted.rs",
+"Ok(Verifier::verify(&pubkey, &buf, &sig).is_ok())",
+"Ok(Verifier::verify(&pubkey, &buf, &sig).is_ok() && was_touched(&sig))"),
+    once("server/encrypted.rs",
+"thread_local! {
+    static SIGNATURE_BUFFER",
+"/// Whether the holder of a security key was there: the lowest of the flags before the counter of
+/// four bytes (OpenSSH PROTOCOL.u2f). Other keys have no flags.
+fn was_touched(signature: &Signature) -> bool {
+    match signature.algorithm() {
+        ssh_key::Algorithm::SkEd25519 | ssh_key::Algorithm::SkEcdsaSha2NistP256 => {
+            let flags = signature.as_bytes().iter().rev().nth(4);
+            flags.is_some_and(|flags| flags & 1 == 1)
+        }
+        _ => true,
+    }
+}
+
+thread_local! {
+    static SIGNATURE_BUFFER"),
 
     // --- What a connection that stands keeps.
     twice("auth.rs", "        cert: Certificate,\n", "        cert: Box<Certificate>,\n"),

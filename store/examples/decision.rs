@@ -263,6 +263,7 @@ fn credentials(operator: &str) -> Result<Credentials> {
         factor: FactorId::parse(&format!("fa-{operator}"))?,
         proof: Proof::Totp,
         certificate: None,
+        certified: None,
     })
 }
 

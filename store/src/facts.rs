@@ -272,7 +272,11 @@ fn nearest_interventions(
         let plan = &i.plan().text;
         let serves = i.phase(now) == Phase::Open
             && plan.accounts.contains(&ask.account)
-            && ask.operation.is_none_or(|o| plan.operations.contains(&o));
+            && ask.operation.is_none_or(|o| plan.operations.contains(&o))
+            && ask
+                .forward_to
+                .as_ref()
+                .is_none_or(|to| to.is_listed(&plan.forwards));
         !serves
     });
     found.truncate(CANDIDATES);

@@ -159,6 +159,12 @@ fn a_certificate_is_issued_to_whoever_was_asked_for_both_factors_just_now() {
     );
     assert_eq!(again.stdout, "");
     let bob = Shared::open(&bastion.bare("bob"), bastion.dir.path());
+    let alices = Command::new("ssh-keygen")
+        .arg("-yf")
+        .arg(&bastion.operator("alice").key)
+        .output()
+        .unwrap()
+        .stdout;
     let rsa = key(&bastion, "rsa", &["-t", "rsa", "-b", "3072"]);
     let private = fs::read(&batch).unwrap();
     for (asked, input, said) in [
@@ -174,6 +180,7 @@ fn a_certificate_is_issued_to_whoever_was_asked_for_both_factors_just_now() {
         ),
         ("certificate", b"hello\n".to_vec(), "not a public key"),
         ("certificate", Vec::new(), "not a public key"),
+        ("certificate", alices, "somebody else's key"),
         ("certificate", private, "not a public key"),
         (
             "certificate",
@@ -328,6 +335,9 @@ fn an_authority_that_is_declared_for_a_person_certifies_his_key() {
         fingerprint(&beside(&authority, ".pub"))
     );
     assert_eq!(session.credentials.key, expected);
+    let certified = session.credentials.certified.unwrap();
+    assert_eq!(certified.name, "laptop");
+    assert_eq!(certified.key, fingerprint(&beside(&laptop, ".pub")));
     let other = key(&bastion, "other", &["-t", "ed25519"]);
     let other = fs::read_to_string(beside(&other, ".pub")).unwrap();
     declare_keys(&bastion, "alice", &[other.trim()]);
@@ -335,7 +345,7 @@ fn an_authority_that_is_declared_for_a_person_certifies_his_key() {
 }
 
 #[test]
-fn a_security_key_is_one_factor_touched_and_verified_or_not() {
+fn a_security_key_that_was_touched_is_one_factor() {
     let bastion = Bastion::start(Options::default());
     let public = security_key(&["public"]).ok();
     declare_keys(&bastion, "alice", &[public.trim()]);
@@ -347,6 +357,13 @@ fn a_security_key_is_one_factor_touched_and_verified_or_not() {
         assert_eq!(ran.ok(), "in\n");
         let one_factor = security_key(&[port, &user, "", flags, "echo in"]);
         assert_ne!(one_factor.status, Some(0), "{one_factor:?}");
+    }
+    // Software alone can have it sign, where nobody touches it.
+    let code = bastion.fresh_code("alice");
+    let user = format!("alice+{}+db1.chu-exemple", bastion.account);
+    for flags in ["0", "4"] {
+        let untouched = security_key(&[port, &user, &code, flags, "echo in"]);
+        assert_ne!(untouched.status, Some(0), "{untouched:?}");
     }
     let session = bastion.sessions("alice").remove(0);
     let line = bastion.dir.path().join("security-key.pub");

@@ -315,7 +315,7 @@ fn the_menu_leads_to_the_target() {
     assert!(menu.stdout.contains("operator9 from 127.0.0.1"), "{menu:?}");
     assert!(menu.stdout.contains(&format!("@{TARGET}")), "{menu:?}");
     // The arrow shows what it chooses.
-    let shown = format!("\x1b[K> 1  {}@{TARGET}", bastion.account);
+    let shown = format!("\x1b[K> 1\x1b7  {}@{TARGET}", bastion.account);
     assert!(menu.stdout.contains(&shown), "{menu:?}");
     assert!(menu.stdout.contains("reached-23"), "{menu:?}");
     assert_eq!(menu.status, Some(4), "{menu:?}");

@@ -3,7 +3,7 @@
 //! This says nothing of how `decide` works: it is what `decide` is held against.
 
 use crate::fixtures::*;
-use access::credentials::Given;
+use access::credentials::{Certified, Given};
 use access::decide::{Arming, Capacity, Code, LoginAge, Recording, Supervision};
 use access::forward::{Endpoint, parse_list};
 use access::grant::{GrantState, Operation};
@@ -201,6 +201,22 @@ pub(crate) fn groups() -> Vec<Group> {
                             &[C::SecondFactorMissing],
                             |c| {
                                 c.certified(|known| known.asked_with.key = "SHA256:x".into());
+                            },
+                        ),
+                        v("of an authority, lasts", &[], |c| {
+                            c.given(|g| g.credentials.certified = Some(by_authority()));
+                        }),
+                        v(
+                            "of an authority, has ended",
+                            &[C::SecondFactorMissing],
+                            |c| {
+                                c.given(|g| {
+                                    let ended = Certified {
+                                        until: NOW,
+                                        ..by_authority()
+                                    };
+                                    g.credentials.certified = Some(ended);
+                                });
                             },
                         ),
                         v("unknown", &[C::SecondFactorMissing], |c| {

@@ -408,6 +408,7 @@ async fn alices(desk: &Desk) -> Credentials {
         proof: factor.strength(),
         factor: factor.id,
         certificate: None,
+        certified: None,
     }
 }
 

@@ -9,9 +9,11 @@ use super::login::{self, Login};
 use super::session::{self, Proven};
 use crate::{clock, secrets};
 use access::certificate::CertificateRequest;
+use access::credentials::Certified;
+use access::decide::LoginAge;
 use access::operator::Network;
 use access::session::FactorUse;
-use access::{Certificate, CertificateId, Operator};
+use access::{Certificate, CertificateId, Operator, Time};
 use anyhow::{Context as _, Result, bail};
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::ssh_key::public::KeyData;
@@ -23,6 +25,12 @@ use tracing::warn;
 /// What a certificate may be valid before it was made: clocks differ.
 const CLOCK_SKEW: Duration = Duration::from_mins(1);
 const SOURCE_ADDRESS: &str = "source-address";
+/// How long after the second factor was given a certificate is issued on its strength.
+const ASKED_LATELY: Duration = Duration::from_mins(10);
+/// Of one person at a time.
+const MOST_IN_USE: usize = 32;
+/// How much of a name that an authority gave is kept.
+const LONGEST_NAME: usize = 64;
 
 /// Issues one for the key in `text` to whoever is on this connection, and says what to save.
 pub(crate) async fn issue(
@@ -41,7 +49,28 @@ pub(crate) async fn issue(
         key: key.fingerprint(HashAlg::Sha256).to_string(),
         lasts,
     };
+    // The key may have been long in coming.
+    if let Err(barred) = session::may_stay(front, proven).await {
+        bail!("{}", barred.in_short().1);
+    }
+    if proven.at.age(ASKED_LATELY, session::proven_now()) == LoginAge::Old {
+        bail!(
+            "the second factor was given more than {} minutes ago; connect again",
+            ASKED_LATELY.as_secs() / 60
+        );
+    }
     let now = clock::now();
+    belongs_to_nobody_else(front, proven, &wanted.key).await?;
+    let in_use = front
+        .store
+        .certificates_in_use(Some(&proven.operator), now)
+        .await
+        .context("the bastion's database does not answer; try again")?;
+    if in_use.len() >= MOST_IN_USE {
+        bail!(
+            "{MOST_IN_USE} certificates of yours are in use; revoke one with   certificate --revoke ID"
+        );
+    }
     let issued = Certificate::issue(
         CertificateId::from_random(secrets::random::<16>()?),
         proven.operator.clone(),
@@ -59,6 +88,22 @@ pub(crate) async fn issue(
         .await
         .context("the bastion's database does not answer; try again")?;
     Ok((issued, signed))
+}
+
+/// With somebody else's key in the certificate, he would be this person.
+async fn belongs_to_nobody_else(front: &Front, proven: &Proven, key: &str) -> Result<()> {
+    let everybody = front
+        .store
+        .operators()
+        .await
+        .context("the bastion's database does not answer; try again")?;
+    if everybody
+        .iter()
+        .any(|one| one.id != proven.operator && one.holds(key))
+    {
+        bail!("this is somebody else's key; send one of your own");
+    }
+    Ok(())
 }
 
 fn sign(front: &Front, issued: &Certificate, key: &PublicKey) -> Result<String> {
@@ -130,13 +175,14 @@ async fn stands_for(
     }
 }
 
-/// What is noted as the person's key where an authority that is declared for him signed this.
+/// What is noted as the person's key where an authority that is declared for him signed this, and
+/// which key that is.
 pub(crate) fn as_key(
     operator: &Operator,
     login: &Login,
     shown: &Signed,
     source: IpAddr,
-) -> Result<String, NotTaken> {
+) -> Result<(String, Certified), NotTaken> {
     let authority = PublicKey::from(shown.signature_key().clone());
     let key = format!(
         "{}{}",
@@ -147,7 +193,20 @@ pub(crate) fn as_key(
         return Err(not_taken(format!("`{key}` is not declared for the person")));
     }
     names(shown, login, source)?;
-    Ok(key)
+    let certified = Certified {
+        key: PublicKey::from(shown.public_key().clone())
+            .fingerprint(HashAlg::Sha256)
+            .to_string(),
+        name: shown.key_id().escape_debug().take(LONGEST_NAME).collect(),
+        until: until(shown),
+    };
+    Ok((key, certified))
+}
+
+/// When it ends; one without an end (2^64 - 1) ends with time itself.
+fn until(shown: &Signed) -> Time {
+    let seconds = i64::try_from(shown.valid_before()).unwrap_or(i64::MAX);
+    Time::from_micros(seconds.saturating_mul(1_000_000))
 }
 
 /// A user's certificate, of a strong key, for this person by name, from this address, under no
@@ -155,6 +214,10 @@ pub(crate) fn as_key(
 fn names(shown: &Signed, login: &Login, source: IpAddr) -> Result<(), NotTaken> {
     if shown.cert_type() != CertType::User {
         return Err(not_taken("it is no user's certificate"));
+    }
+    let now = u64::try_from(clock::now().seconds()).unwrap_or_default();
+    if !(shown.valid_after()..shown.valid_before()).contains(&now) {
+        return Err(not_taken("it is not valid now"));
     }
     is_certifiable(shown.public_key()).map_err(|error| not_taken(error.to_string()))?;
     is_certifiable(shown.signature_key()).map_err(|error| not_taken(error.to_string()))?;

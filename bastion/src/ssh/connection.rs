@@ -32,8 +32,8 @@ pub(crate) struct Connection {
     pub(crate) front: Arc<Front>,
     pub(crate) source: IpAddr,
     pub(crate) proven: OnceLock<Proven>,
-    /// A key was proven, and no second factor yet.
-    half_way: std::sync::Mutex<Option<HalfWay>>,
+    /// Keys that were proven, and no second factor yet.
+    half_way: std::sync::Mutex<Vec<HalfWay>>,
     /// Opened by the first channel that needs them; one for each place that is gone to.
     pub(crate) sessions: Mutex<Sessions>,
     /// Connections that run inside this one.
@@ -54,6 +54,7 @@ pub(crate) struct Connection {
 }
 
 /// Somebody whose first factor alone is known: his key may be in other hands.
+#[derive(PartialEq, Eq)]
 pub(crate) struct HalfWay {
     pub(crate) operator: OperatorId,
     pub(crate) key: String,
@@ -105,32 +106,36 @@ impl Connection {
         self.wait_for_jumps().await;
     }
 
-    /// Notes how far the person has come; `None` where that was settled and traced.
-    pub(crate) fn is_half_way(&self, half_way: Option<HalfWay>) {
+    /// Notes that somebody has come half way.
+    pub(crate) fn is_half_way(&self, half_way: HalfWay) {
         let mut known = self.half_way.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = half_way;
+        if !known.contains(&half_way) {
+            known.push(half_way);
+        }
+    }
+
+    /// What came of this person's key is traced.
+    pub(crate) fn is_settled(&self, operator: &OperatorId) {
+        let mut known = self.half_way.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|half_way| half_way.operator != *operator);
     }
 
     /// A key that was proven and a second factor that was never given are traced: whoever has only
     /// a key looks like that.
     async fn trace_abandoned(&self) {
-        let half_way = self
-            .half_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(HalfWay { operator, key }) = half_way else {
-            return;
-        };
-        let event = Event::new(
-            "login.abandoned",
-            Who::Operator(operator.clone()),
-            format!("operator {operator}"),
-            clock::now(),
-        )
-        .with("key", key)
-        .with("source", self.source);
-        self.front.traces.enter(Trace::Entry(event)).await;
+        let half_way =
+            std::mem::take(&mut *self.half_way.lock().unwrap_or_else(PoisonError::into_inner));
+        for HalfWay { operator, key } in half_way {
+            let event = Event::new(
+                "login.abandoned",
+                Who::Operator(operator.clone()),
+                format!("operator {operator}"),
+                clock::now(),
+            )
+            .with("key", key)
+            .with("source", self.source);
+            self.front.traces.enter(Trace::Entry(event)).await;
+        }
     }
 
     /// The sessions of this connection that go on.

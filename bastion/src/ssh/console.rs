@@ -95,17 +95,18 @@ impl Console {
 
     /// The number on the line, what it stands for behind it, and the cursor between the two.
     async fn show(&mut self, prompt: &str, number: usize, offer: &str) {
-        let cols = self.start.terminal.as_ref().map_or(80, |t| t.cols);
+        // A terminal that does not tell its size says 0.
+        let cols = self.start.terminal.as_ref().map_or(0, |t| t.cols);
+        let cols = if cols == 0 { 80 } else { cols };
         let before = format!("{prompt}{number}");
         let room = usize::try_from(cols)
             .unwrap_or(80)
             .saturating_sub(before.len() + 3);
         let offer: String = offer.chars().take(room).collect();
-        let back = offer.chars().count() + 2;
         self.offered = true;
-        // Erase the line, write, and go back (ECMA-48: EL, CUB).
-        self.write(&format!("\r\u{1b}[K{before}  {offer}\u{1b}[{back}D"))
-            .await;
+        // Erase the line (ECMA-48: EL), write, and come back to where the cursor was saved (DECSC).
+        let shown = format!("\r\u{1b}[K{before}\u{1b}7  {offer}\u{1b}8");
+        self.write(&shown).await;
     }
 
     /// A line that a program sends, such as a key.
@@ -207,11 +208,14 @@ impl Console {
         if byte != ESCAPE || self.start.terminal.is_none() {
             return Some(Key::Byte(byte));
         }
-        if !matches!(self.next_byte().await?, b'[' | b'O') {
-            return Some(Key::Other);
+        match self.next_byte().await? {
+            b'[' | b'O' => {}
+            control @ 0..0x20 => return Some(Key::Byte(control)),
+            _ => return Some(Key::Other),
         }
         loop {
             match self.next_byte().await? {
+                control @ 0..0x20 => return Some(Key::Byte(control)),
                 b'A' => return Some(Key::Up),
                 b'B' => return Some(Key::Down),
                 0x40..=0x7e => return Some(Key::Other),

@@ -16,6 +16,7 @@ use super::traces::Trace;
 use super::{Front, Reusable, ReuseKey, menu};
 use super::{forward, jump};
 use crate::clock;
+use access::credentials::Certified;
 use access::session::FactorUse;
 use access::{Credentials, Event, FactorId, Operator, Permit, Who};
 use russh::keys::{Certificate, HashAlg};
@@ -46,12 +47,26 @@ enum Stand {
     Key {
         user: String,
         login: Login,
-        fingerprint: String,
+        key: ProvenKey,
         challenge: Challenge,
     },
     In {
         login: Login,
     },
+}
+
+/// The key whose signature was checked, as it is noted.
+#[derive(Clone)]
+struct ProvenKey {
+    key: String,
+    certified: Option<Certified>,
+}
+
+impl ProvenKey {
+    /// The fingerprint of what signed, also where an authority stands for it.
+    fn itself(&self) -> &str {
+        self.certified.as_ref().map_or(&self.key, |one| &one.key)
+    }
 }
 
 /// A channel that has not said yet what it wants, or has.
@@ -143,10 +158,11 @@ impl Handler {
             warn!(%error, "a login could not be written to the audit log");
             return Auth::reject();
         }
+        let operator = proven.operator.clone();
         if self.connection.proven.set(proven).is_err() {
             return Auth::reject();
         }
-        self.connection.is_half_way(None);
+        self.connection.is_settled(&operator);
         self.stand = Stand::In { login };
         self.connection.logged_in.notify_one();
         Auth::Accept
@@ -167,11 +183,14 @@ impl Handler {
         let login = Login::parse(user).ok()?;
         login::is_strong(key.public_key, key.algorithm).ok()?;
         let operator = self.operator(&login).await?;
-        let fingerprint = key.public_key.fingerprint(HashAlg::Sha256).to_string();
-        if !operator.holds(&fingerprint) {
+        let key = ProvenKey {
+            key: key.public_key.fingerprint(HashAlg::Sha256).to_string(),
+            certified: None,
+        };
+        if !operator.holds(&key.key) {
             return None;
         }
-        self.key_stands(user, login, fingerprint).await
+        self.key_stands(user, login, key).await
     }
 
     async fn certificate_proven(&mut self, user: &str, shown: &Certificate) -> Option<Auth> {
@@ -188,7 +207,13 @@ impl Handler {
             None => {}
         }
         match certificate::as_key(&operator, &login, shown, source) {
-            Ok(key) => self.key_stands(user, login, key).await,
+            Ok((key, certified)) => {
+                let key = ProvenKey {
+                    key,
+                    certified: Some(certified),
+                };
+                self.key_stands(user, login, key).await
+            }
             Err(why) => {
                 debug!(%why, "a certificate was not taken");
                 None
@@ -227,11 +252,11 @@ impl Handler {
     }
 
     /// The first factor is there: whoever gave the second one lately is in, and others are asked.
-    async fn key_stands(&mut self, user: &str, login: Login, fingerprint: String) -> Option<Auth> {
+    async fn key_stands(&mut self, user: &str, login: Login, key: ProvenKey) -> Option<Auth> {
         let source = self.connection.source;
         let reuse = ReuseKey {
             operator: login.operator.clone(),
-            key_fingerprint: fingerprint.clone(),
+            key_fingerprint: key.itself().to_owned(),
             source,
         };
         let now = clock::now();
@@ -240,7 +265,7 @@ impl Handler {
         {
             let proven = Proven {
                 operator: login.operator.clone(),
-                credentials: credentials(fingerprint, reused.factored),
+                credentials: credentials(key, reused.factored),
                 factor: FactorUse::Reused,
                 source,
                 at: reused.proven_at,
@@ -250,15 +275,15 @@ impl Handler {
         let challenge = Challenge::new(login.operator.clone(), source, login.wanted.shown());
         let half_way = HalfWay {
             operator: login.operator.clone(),
-            key: fingerprint.clone(),
+            key: key.itself().to_owned(),
         };
         self.stand = Stand::Key {
             user: user.to_owned(),
             login,
-            fingerprint,
+            key,
             challenge,
         };
-        self.connection.is_half_way(Some(half_way));
+        self.connection.is_half_way(half_way);
         Some(Auth::Reject {
             proceed_with_methods: Some(MethodSet::from(&[MethodKind::KeyboardInteractive][..])),
             partial_success: true,
@@ -288,7 +313,7 @@ impl Handler {
         let connection = Arc::clone(&self.connection);
         let Stand::Key {
             login,
-            fingerprint,
+            key,
             challenge,
             ..
         } = &mut self.stand
@@ -299,17 +324,18 @@ impl Handler {
             Answer::Proven(factored) => factored,
             Answer::AskAgain => return self.ask().await,
             Answer::Failed => {
-                connection.is_half_way(None);
+                connection.is_settled(&login.operator);
                 return Auth::reject();
             }
+            Answer::Unheard => return Auth::reject(),
         };
-        let (login, fingerprint) = (login.clone(), fingerprint.clone());
+        let (login, key) = (login.clone(), key.clone());
         let (source, proven_at) = (connection.source, session::proven_now());
         let window = Duration::from_secs(connection.front.config.ssh.reuse_second_factor_s);
         if !window.is_zero() {
-            let key = ReuseKey {
+            let reuse = ReuseKey {
                 operator: login.operator.clone(),
-                key_fingerprint: fingerprint.clone(),
+                key_fingerprint: key.itself().to_owned(),
                 source,
             };
             let now = clock::now();
@@ -320,11 +346,11 @@ impl Handler {
             connection
                 .front
                 .reuse
-                .remember(key, proven, now.plus(window), now);
+                .remember(reuse, proven, now.plus(window), now);
         }
         let proven = Proven {
             operator: login.operator.clone(),
-            credentials: credentials(fingerprint, factored),
+            credentials: credentials(key, factored),
             factor: FactorUse::Fresh,
             source,
             at: proven_at,
@@ -401,9 +427,10 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
     }
 }
 
-fn credentials(key: String, factored: Factored) -> Credentials {
+fn credentials(key: ProvenKey, factored: Factored) -> Credentials {
     Credentials {
-        key,
+        key: key.key,
+        certified: key.certified,
         factor: factored.factor,
         proof: factored.proof,
         certificate: None,
@@ -457,7 +484,7 @@ pub(crate) fn listed(permit: &Permit) -> String {
         "  {}  until {}  {}",
         permit.intervention(),
         permit.ends_at(),
-        permit.purpose()
+        permit.purpose().replace(char::is_control, " ")
     )
 }
 

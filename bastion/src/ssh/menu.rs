@@ -29,6 +29,8 @@ use store::{GrantFilter, InterventionFilter, SessionFilter};
 
 /// How much a list shows.
 const MOST: i64 = 50;
+/// How long a program has to send the key that a certificate is for.
+const KEY_PATIENCE: Duration = Duration::from_secs(30);
 const UNAVAILABLE: &str =
     "Refused (unavailable): the bastion's database does not answer; try again.";
 
@@ -301,6 +303,11 @@ async fn answer(
     }
 }
 
+/// A line break in what somebody wrote would pass for a line of the bastion's.
+fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// One thing that can be connected to now.
 struct PlaceToGo {
     shown: String,
@@ -327,7 +334,7 @@ async fn open_places(front: &Front, operator: &OperatorId) -> Result<Vec<PlaceTo
                     "{}  {}  {minutes} min left  {}",
                     destination.shown(),
                     intervention.id,
-                    plan.purpose
+                    on_one_line(&plan.purpose)
                 );
                 places.push(PlaceToGo { shown, destination });
             }
@@ -367,7 +374,7 @@ async fn interventions(front: &Front, proven: &Proven, listing: &Listing) -> Res
             "{}  {:<14} {start} to {end}  {}",
             intervention.id,
             intervention.phase(now).code(),
-            plan.purpose
+            on_one_line(&plan.purpose)
         ));
         if intervention.phase(now) == Phase::Open {
             for (target, account) in plan
@@ -539,7 +546,11 @@ async fn certificate(
             lines.join("\n")
         });
     }
-    let key = console.read().await.unwrap_or_default();
+    let key = tokio::time::timeout(KEY_PATIENCE, console.read())
+        .await
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     let (issued, signed) = certificate::issue(front, proven, &key, asked.lasts).await?;
     Ok(if asked.json {
         let mut about = about_certificate(&issued);
@@ -637,6 +648,10 @@ async fn request(
     let now = clock::now();
     let (target, grants) = asked_target(front, proven, &request.target).await?;
     fill_in(&mut request, console).await?;
+    // The answers may have been long in coming.
+    if let Err(barred) = session::may_stay(front, proven).await {
+        bail!("{}", barred.in_short().1);
+    }
     let operator = front
         .store
         .operator(&proven.operator)

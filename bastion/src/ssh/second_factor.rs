@@ -41,7 +41,10 @@ pub(crate) enum Answer {
     Proven(Factored),
     /// Nothing was wrong, but nothing is proven yet; ask again.
     AskAgain,
+    /// Wrong, and counted.
     Failed,
+    /// Nobody looked at it.
+    Unheard,
 }
 
 impl Challenge {
@@ -89,7 +92,7 @@ impl Challenge {
     /// Looks at what the person typed.
     pub(crate) async fn answer(&mut self, front: &Front, typed: &str) -> Answer {
         if is_locked(front, &self.operator, self.source).await {
-            return Answer::Failed;
+            return Answer::Unheard;
         }
         let typed = typed.trim();
         if !typed.is_empty() {
@@ -106,7 +109,7 @@ impl Challenge {
                 for key in self.lockout_keys() {
                     if let Err(error) = front.store.count_success(&key).await {
                         warn!(%error, "the count of failures could not be reset");
-                        return Answer::Failed;
+                        return Answer::Unheard;
                     }
                 }
                 Answer::Proven(factored)
@@ -116,7 +119,7 @@ impl Challenge {
                 self.count_failure(front, reason).await;
                 Answer::Failed
             }
-            Checked::Unavailable => Answer::Failed,
+            Checked::Unavailable => Answer::Unheard,
         }
     }
 
@@ -126,7 +129,7 @@ impl Challenge {
         let turn = front.turns.of(&self.operator);
         let _turn = turn.lock().await;
         if is_locked(front, &self.operator, self.source).await {
-            return Answer::Failed;
+            return Answer::Unheard;
         }
         let checked = self.check_code(front, typed).await;
         self.conclude(front, checked).await

@@ -59,7 +59,7 @@ fn init_makes_keys_for_their_owner_alone_and_prints_one_invitation() {
             private += 1;
         }
     }
-    assert_eq!(private, 7);
+    assert_eq!(private, 8);
     assert!(host.path("state/user-ca.pub").exists() && host.path("state/host-ca.pub").exists());
 
     let keys = fs::read(host.path("state/keys/user-ca")).unwrap();

@@ -470,6 +470,7 @@ async fn session(store: &Store, now: Time) -> Session {
             factor: FactorId::parse("fa-bruno").unwrap(),
             proof: Proof::Totp,
             certificate: None,
+            certified: None,
         },
         factor_reused: false,
         source: "192.0.2.7".parse().unwrap(),

@@ -62,6 +62,13 @@ struct Passkey {
     key: Option<Vec<Vec<u8>>>,
 }
 
+/// Whether that is why: 42P01 is `undefined_table` with `PostgreSQL`.
+fn lacks_the_table(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.code().as_deref() == Some("42P01") || error.message().starts_with("no such table")
+    })
+}
+
 impl Rows {
     pub(super) fn of(store: &Store) -> Self {
         Self {
@@ -111,11 +118,16 @@ impl Rows {
         let mut after = String::new();
         let mut seen = Vec::new();
         loop {
-            let page: Vec<Kept> = on!(self.store.reading(), c => sqlx::query_as(T::KEPT)
+            let page: Result<Vec<Kept>, sqlx::Error> = on!(self.store.reading(), c => sqlx::query_as(T::KEPT)
                 .bind(&after)
                 .bind(PAGE)
                 .fetch_all(c)
-                .await?);
+                .await);
+            let page = match page {
+                // A copy that is older than the table; rows that the log names of it are gone.
+                Err(error) if lacks_the_table(&error) => Vec::new(),
+                page => page?,
+            };
             let Some(last) = page.last() else { break };
             after.clone_from(&last.0);
             for row in page {
