@@ -88,3 +88,18 @@ pub fn time() -> access::Time {
         .unwrap();
     access::Time::from_micros(i64::try_from(since.as_micros()).unwrap())
 }
+
+/// Bytes that are no text and nowhere alike.
+#[must_use]
+pub fn noise(size: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}

@@ -9,7 +9,7 @@ use access::Session;
 use access::session::SessionState;
 use e2e::bastion::TARGET;
 use e2e::ssh::run;
-use e2e::{Bastion, Common, Options, Way, eventually};
+use e2e::{Bastion, Common, Options, Way, eventually, noise};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
@@ -555,20 +555,6 @@ fn asyncssh(bastion: &Bastion, number: usize, way: Way, script: &str) -> Command
 fn with(mut command: Command, words: &[&str]) -> Command {
     command.args(words);
     command
-}
-
-/// Bytes that are no text and nowhere alike.
-fn noise(size: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
 }
 
 /// A client that does not outlive its test.

@@ -106,7 +106,7 @@ async fn session_for(
         Ok(live) => return Ok(live),
         Err(not_opened) => not_opened,
     };
-    let code = code_of(&not_opened);
+    let (code, _) = not_opened.in_short();
     connection
         .trace_refused(REQUEST, code, &not_covered(to))
         .await;
@@ -115,15 +115,6 @@ async fn session_for(
         NotOpened::Denied(_) | NotOpened::Several(_) => Refused::prohibited(said),
         NotOpened::Target(_) | NotOpened::Unavailable(_) => Refused::failed(said),
     })
-}
-
-fn code_of(not_opened: &NotOpened) -> &'static str {
-    match not_opened {
-        NotOpened::Denied(denials) => denials.first().map_or("", |first| first.code.as_str()),
-        NotOpened::Several(_) => "intervention_not_named",
-        NotOpened::Target(error) => error.code(),
-        NotOpened::Unavailable(_) => "unavailable",
-    }
 }
 
 fn not_covered(to: &Endpoint) -> String {

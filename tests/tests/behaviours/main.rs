@@ -22,7 +22,7 @@ mod transfer;
 mod yes_head;
 
 use e2e::ssh::run;
-use e2e::{Bastion, Common, Options, Ran, Shared, Ssh, Way};
+use e2e::{Bastion, Common, Options, Ran, Shared, Ssh, Way, noise};
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -56,20 +56,6 @@ fn over_one_connection(test: impl Fn(&Shared)) {
 
 fn connection(bastion: &Bastion, way: Way) -> Shared {
     Shared::open(&bastion.ssh("alice").by(way), bastion.dir.path())
-}
-
-/// Bytes that are no text and nowhere alike.
-fn noise(size: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
 }
 
 /// What a client printed, byte for byte.
