@@ -25,6 +25,10 @@
 //! 11. A certificate in a message is behind a pointer. The queues of a connection have 32 places
 //!     each of the size of the biggest message, for as long as the connection stands.
 //! 12. A security key that was not touched signs nothing, as with OpenSSH's server.
+//! 13. A server can answer a client that proposes AES-GCM with a configuration of its own, such as
+//!     one without the cipher that this client would rather have. The client decides which of the
+//!     common ciphers is taken, so the server waits a moment for what it proposes; only with
+//!     OpenSSH's, which does not wait for the server.
 
 pub(crate) struct Change {
     pub(crate) file: &'static str,
@@ -815,6 +819,90 @@ thread_local! {
     twice("client/encrypted.rs",
 "&PublicKeyOrCertificate::Certificate(cert.clone()),",
 "&PublicKeyOrCertificate::Certificate(cert.as_ref().clone()),"),
+
+    // --- Which configuration.
+    once("server/mod.rs",
+"    pub preferred: Preferred,
+",
+"    pub preferred: Preferred,
+    /// Taken in place of this one for a client that proposes AES-GCM in both directions.
+    pub for_gcm: Option<Arc<Config>>,
+"),
+    once("server/mod.rs",
+"            preferred: Default::default(),
+",
+"            preferred: Default::default(),
+            for_gcm: None,
+"),
+    once("server/mod.rs",
+"    session.begin_rekey()?;
+
+    let join",
+"    // Anybody else may be waiting for the server himself.
+    if session.common.config.for_gcm.is_none() || !session.common.remote_sshid.starts_with(b\"SSH-2.0-OpenSSH_\") {
+        session.begin_rekey()?;
+    }
+
+    let join"),
+    once("server/mod.rs",
+"    if pkt.buffer.first() == Some(&msg::KEXINIT) && session.kex == SessionKexState::Idle {
+        // Not currently in a rekey but received KEXINIT
+        info!(\"Client has initiated re-key\");
+",
+"    if session.waits_for_proposal() && pkt.buffer.first() != Some(&msg::KEXINIT) {
+        return Err(crate::Error::KexInit.into());
+    }
+
+    if pkt.buffer.first() == Some(&msg::KEXINIT) && session.kex == SessionKexState::Idle {
+        if session.waits_for_proposal()
+            && proposes_gcm(&pkt.buffer)
+            && let Some(config) = session.common.config.for_gcm.clone()
+        {
+            session.common.config = config;
+        }
+"),
+    once("server/mod.rs",
+"async fn read_ssh_id<R: AsyncRead + Unpin>(
+    config",
+"/// Whether a client's KEXINIT (RFC 4253, 7.1) proposes AES-GCM in both directions.
+fn proposes_gcm(kexinit: &[u8]) -> bool {
+    let Some(mut lists) = kexinit.get(17..) else {
+        return false;
+    };
+    let mut next = || {
+        let list = <crate::helpers::NameList as ssh_encoding::Decode>::decode(&mut lists);
+        list.map(|list| list.0).unwrap_or_default()
+    };
+    let (_key_exchanges, _host_keys) = (next(), next());
+    let is_gcm = |name: &String| matches!(name.as_str(), \"aes128-gcm@openssh.com\" | \"aes256-gcm@openssh.com\");
+    let (up, down) = (next(), next());
+    up.iter().any(is_gcm) && down.iter().any(is_gcm)
+}
+
+async fn read_ssh_id<R: AsyncRead + Unpin>(
+    config"),
+    once("server/session.rs",
+"    fn rekey_time_remaining(&self) -> Option<Duration> {
+",
+"    /// Whether the first proposal is still the client's to make.
+    pub(crate) fn waits_for_proposal(&self) -> bool {
+        self.common.encrypted.is_none() && self.kex == SessionKexState::Idle
+    }
+
+    fn rekey_time_remaining(&self) -> Option<Duration> {
+        if self.waits_for_proposal() {
+            // Whoever only calls itself so may be waiting.
+            return Some(Duration::from_millis(500));
+        }
+"),
+    once("server/session.rs",
+"                    debug!(\"rekey time limit reached\");
+",
+"                    debug!(\"rekey time limit reached\");
+                    if self.waits_for_proposal() {
+                        self.begin_rekey()?;
+                    }
+"),
 
     // --- The end from outside.
     once("server/mod.rs",

@@ -15,7 +15,7 @@ use access::{OperatorId, Target, TargetId, Time};
 use russh::keys::Certificate;
 use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::server::{ChannelOpenHandle, Config};
-use russh::{ChannelOpenFailure, MethodKind, MethodSet};
+use russh::{ChannelOpenFailure, MethodKind};
 use std::future::Future;
 use std::io::{Error, ErrorKind, Result};
 use std::pin::Pin;
@@ -177,11 +177,8 @@ pub(crate) async fn targets_of(
 /// The server of one target: the bastion's own key, certified as that target's.
 fn config_for(front: &Front, target: &Target, now: Time) -> Option<Arc<Config>> {
     let certificate = host_certificate(front, &target.id, now)?;
-    Some(Arc::new(Config {
-        certificates: vec![certificate],
-        methods: MethodSet::from(&[MethodKind::None, MethodKind::PublicKey][..]),
-        ..server_config(front)
-    }))
+    let methods = [MethodKind::None, MethodKind::PublicKey];
+    Some(Arc::new(server_config(front, &methods, &[certificate])))
 }
 
 fn host_certificate(front: &Front, target: &TargetId, now: Time) -> Option<Certificate> {

@@ -3,8 +3,9 @@
 
 use super::connection::{self, Connection, stopped};
 use super::handler::Handler;
-use super::{CHANNEL_QUEUE, Front, SSH_ID, WINDOW, preferred};
+use super::{CHANNEL_QUEUE, Front, SSH_ID, WINDOW, preferred, preferred_over_gcm};
 use anyhow::Result;
+use russh::keys::Certificate;
 use russh::server::Config;
 use russh::{MethodKind, MethodSet, SshId};
 use std::borrow::Cow;
@@ -23,7 +24,7 @@ pub(crate) async fn run(
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
-    let config = Arc::new(server_config(&front));
+    let config = Arc::new(server_config(&front, &[MethodKind::PublicKey], &[]));
     let gate = Arc::new(Gate::new(&front));
     let mut connections = JoinSet::new();
     loop {
@@ -91,23 +92,31 @@ fn twice(stream: TcpStream) -> Option<(TcpStream, std::net::TcpStream)> {
 }
 
 /// What every connection of operators begins with.
-pub(crate) fn server_config(front: &Front) -> Config {
-    Config {
+pub(crate) fn server_config(
+    front: &Front,
+    methods: &[MethodKind],
+    certificates: &[Certificate],
+) -> Config {
+    let config = |preferred, for_gcm| Config {
         server_id: SshId::Standard(Cow::Borrowed(SSH_ID)),
-        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        methods: MethodSet::from(methods),
         auth_rejection_time: Duration::from_millis(300),
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![front.keys.host.clone()],
+        certificates: certificates.to_vec(),
         window_size: WINDOW,
         channel_buffer_size: CHANNEL_QUEUE,
-        preferred: preferred(),
+        preferred,
+        for_gcm,
         max_auth_attempts: front.config.ssh.max_attempts,
         inactivity_timeout: None,
         keepalive_interval: Some(Duration::from_secs(30)),
         keepalive_max: 3,
         nodelay: true,
         ..Config::default()
-    }
+    };
+    let for_gcm = config(preferred_over_gcm(), None);
+    config(preferred(), Some(Arc::new(for_gcm)))
 }
 
 /// Counts connections: all of them, and those of one address that have not logged in.
