@@ -19,7 +19,7 @@ use recordings::{
     ChannelKind, ManifestSigner, Micros, RecordingKeyPair, SessionHeader, SessionId, Storage,
     Stream, UtcMicros,
 };
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 const PIECE: usize = 32 * 1024;
 const MIB: usize = 1024 * 1024;
@@ -77,29 +77,29 @@ async fn main() {
         .await
         .unwrap();
 
-    let recorder = begin(&storage, &pair, "kept").await;
-    let kind = ChannelKind::Terminal {
-        cols: 80,
-        rows: 24,
-        term: "xterm".into(),
-        command: None,
-    };
-    recorder.open_channel(Micros(0), 0, kind).await.unwrap();
-    measure(
-        "output of a terminal, all kept",
-        256 * MIB / PIECE,
-        async |at| {
+    let noise = Bytes::from(noise());
+    for (name, piece) in [("a terminal", piece), ("noise to a terminal", noise)] {
+        let recorder = begin(&storage, &pair, &name.replace(' ', "-")).await;
+        let kind = ChannelKind::Terminal {
+            cols: 80,
+            rows: 24,
+            term: "xterm".into(),
+            command: None,
+        };
+        recorder.open_channel(Micros(0), 0, kind).await.unwrap();
+        let what = format!("output of {name}, all kept");
+        measure(&what, 256 * MIB / PIECE, async |at| {
             recorder
                 .output(at, 0, Stream::Stdout, piece.clone())
                 .await
                 .unwrap();
-        },
-    )
-    .await;
-    recorder
-        .finish(Micros(0), "done", UtcMicros(0), &signer)
-        .await
-        .unwrap();
+        })
+        .await;
+        recorder
+            .finish(Micros(0), "done", UtcMicros(0), &signer)
+            .await
+            .unwrap();
+    }
     println!("peak resident memory: {:.0} KiB", status_kib("VmHWM:"));
 }
 
@@ -150,6 +150,13 @@ fn log_text() -> String {
     }
     text.truncate(PIECE);
     text
+}
+
+/// What a compressed file looks like on a screen.
+fn noise() -> Vec<u8> {
+    let mut bytes = vec![0; PIECE];
+    SystemRandom::new().fill(&mut bytes).unwrap();
+    bytes
 }
 
 fn resident_kib() -> f64 {
