@@ -22,8 +22,9 @@
 //! 9. A connection's task ends with whoever started it.
 //! 10. A client that asks for the authentication's service again before its second method, as
 //!     paramiko does, is answered. As published it waits for ever.
-//! 11. A certificate in a message is behind a pointer. The queues of a connection have 32 places
-//!     each of the size of the biggest message, for as long as the connection stands.
+//! 11. What a connection keeps for as long as it stands is small. Its queues have 32 places each of
+//!     the size of the biggest message, so the seldom ones are behind a pointer; and its task is
+//!     allocated once, not with room for its own construction beside it.
 //! 12. A security key that was not touched signs nothing, as with OpenSSH's server.
 //! 13. A server can answer a client that proposes AES-GCM with a configuration of its own, such as
 //!     one without the cipher that this client would rather have. The client decides which of the
@@ -699,7 +700,7 @@ impl std::ops::Deref for ChannelRef {"),
     once("client/mod.rs",
 "                            reply(self, handler, kex_done_signal, &mut pkt).await?;
 ",
-"                            reply(self, handler, kex_done_signal, &mut pkt).await?;
+"                            Box::pin(reply(self, handler, kex_done_signal, &mut pkt)).await?;
                             if self.channels.values().any(|channel| channel.window_size().credit.overflowed()) {
                                 return Err(crate::Error::Inconsistent.into());
                             }
@@ -820,6 +821,90 @@ thread_local! {
 "&PublicKeyOrCertificate::Certificate(cert.clone()),",
 "&PublicKeyOrCertificate::Certificate(cert.as_ref().clone()),"),
 
+    once("auth.rs",
+"    FuturePublicKey {
+        key: ssh_key::PublicKey,
+",
+"    FuturePublicKey {
+        key: Box<ssh_key::PublicKey>,
+"),
+    once("client/mod.rs",
+"auth::Method::FuturePublicKey { key, hash_alg },",
+"auth::Method::FuturePublicKey { key: Box::new(key), hash_alg },"),
+    once("client/encrypted.rs",
+"                                        &PublicKeyOrCertificate::PublicKey {
+                                            key: key.clone(),
+                                            hash_alg,
+                                        },
+                                        None,
+                                        &mut self.common.buffer,
+                                    )?;
+                                    let len = self.common.buffer.len();
+                                    let buf = std::mem::take(&mut self.common.buffer);
+
+                                    self.sender
+                                        .send(Reply::SignRequest {
+",
+"                                        &PublicKeyOrCertificate::PublicKey {
+                                            key: key.as_ref().clone(),
+                                            hash_alg,
+                                        },
+                                        None,
+                                        &mut self.common.buffer,
+                                    )?;
+                                    let len = self.common.buffer.len();
+                                    let buf = std::mem::take(&mut self.common.buffer);
+
+                                    self.sender
+                                        .send(Reply::SignRequest {
+"),
+    once("client/mod.rs",
+"    SignRequest {
+        key: ssh_key::PublicKey,
+",
+"    SignRequest {
+        key: Box<ssh_key::PublicKey>,
+"),
+    once("client/mod.rs",
+"signer.auth_sign(&key.into(), hash_alg, data)",
+"signer.auth_sign(&(*key).into(), hash_alg, data)"),
+    once("server/session.rs",
+"        pending: PendingChannelOpen,
+        result: Result<(), ChannelOpenFailure>,
+    },
+}
+",
+"        pending: Box<PendingChannelOpen>,
+        result: Result<(), ChannelOpenFailure>,
+    },
+}
+"),
+    once("server/session.rs",
+"self.finalize_channel_open_reply(pending, result)?;",
+"self.finalize_channel_open_reply(*pending, result)?;"),
+    once("server/encrypted.rs",
+"|pending, result| Msg::ChannelOpenReply { pending, result },",
+"|pending, result| Msg::ChannelOpenReply { pending: Box::new(pending), result },"),
+    once("client/mod.rs",
+"    ServerChannelOpenReply {
+        pending: crate::PendingChannelOpen,
+",
+"    ServerChannelOpenReply {
+        pending: Box<crate::PendingChannelOpen>,
+"),
+    once("client/mod.rs",
+"self.finalize_server_channel_open_reply(pending, result)?;",
+"self.finalize_server_channel_open_reply(*pending, result)?;"),
+    once("client/encrypted.rs",
+"|pending, result| Msg::ServerChannelOpenReply { pending, result },",
+"|pending, result| Msg::ServerChannelOpenReply { pending: Box::new(pending), result },"),
+    once("client/mod.rs",
+"russh_util::runtime::spawn(session.run(stream, handler, Some(kex_done_signal)))",
+"russh_util::runtime::spawn(Box::pin(session.run(stream, handler, Some(kex_done_signal))))"),
+    once("server/session.rs",
+"match reply(&mut self, &mut handler, &mut pkt).await {",
+"match Box::pin(reply(&mut self, &mut handler, &mut pkt)).await {"),
+
     // --- Which configuration.
     once("server/mod.rs",
 "    pub preferred: Preferred,
@@ -918,12 +1003,12 @@ async fn read_ssh_id<R: AsyncRead + Unpin>(
 "    let join = russh_util::runtime::spawn(session.run(stream, handler));
 ",
 "    let (alive, dropped) = tokio::sync::oneshot::channel::<()>();
-    let join = russh_util::runtime::spawn(async move {
+    let join = russh_util::runtime::spawn(Box::pin(async move {
         tokio::select! {
             ended = session.run(stream, handler) => ended,
             _ = dropped => Err(crate::Error::Disconnect.into()),
         }
-    });
+    }));
 "),
     once("server/mod.rs", "Ok(RunningSession { handle, join })", "Ok(RunningSession { handle, join, _alive: alive })"),
 ];

@@ -21,7 +21,8 @@ pub(crate) struct Book {
     /// Times never run backwards in what is written, whatever the caller's clock did.
     last_at: Micros,
     streams: Streams,
-    open: BTreeMap<u32, Channel>,
+    /// Apart, since the map has room for many of them from the first on.
+    open: BTreeMap<u32, Box<Channel>>,
     closed: Vec<ChannelSummary>,
 }
 
@@ -109,7 +110,7 @@ impl Book {
         if kind.has_cast() {
             channel.cast = Some(self.begin_cast(at, number, channel.size, &kind)?);
         }
-        self.open.insert(number, channel);
+        self.open.insert(number, Box::new(channel));
         self.line(
             at,
             JournalEvent::ChannelOpened {

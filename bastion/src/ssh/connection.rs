@@ -308,7 +308,8 @@ pub(crate) async fn attend<S>(
         Ok(Err(error)) => debug!(%source, error = format!("{error:#}"), "connection ended"),
         Err(error) => warn!(%source, %error, "a connection ended with a panic"),
     }
-    connection.finish().await;
+    // Apart, since there is room for it as long as the connection stands.
+    Box::pin(connection.finish()).await;
 }
 
 async fn serve<S>(
