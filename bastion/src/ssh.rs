@@ -52,6 +52,7 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use session::Live;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,7 +78,7 @@ pub(crate) struct Front {
     pub(crate) keys: Arc<SshKeys>,
     pub(crate) live: LiveSessions,
     pub(crate) reuse: Reuse,
-    pub(crate) turns: Turns,
+    pub(crate) turns: Turns<OperatorId>,
     /// Whether the audit log is still the one that was signed; no session is opened on another.
     pub(crate) log_continues: AtomicBool,
     pub(crate) traces: Traces,
@@ -132,16 +133,41 @@ impl LiveSessions {
     }
 }
 
-/// Whose code is being looked at, for one at a time of each operator.
-#[derive(Default)]
-pub(crate) struct Turns(Mutex<HashMap<OperatorId, Arc<tokio::sync::Mutex<()>>>>);
+/// What is done by one at a time for each of them: looking at an operator's code, opening a session
+/// to a place.
+pub(crate) struct Turns<K>(Mutex<HashMap<K, Arc<tokio::sync::Mutex<()>>>>);
 
-impl Turns {
-    /// The turn of this operator, to be held while his code is looked at.
-    pub(crate) fn of(&self, operator: &OperatorId) -> Arc<tokio::sync::Mutex<()>> {
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash + Clone> Turns<K> {
+    /// The turn of this one, to be held meanwhile.
+    pub(crate) fn of(&self, whose: &K) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.taken();
+        Arc::clone(turns.entry(whose.clone()).or_default())
+    }
+
+    /// Whether anybody has his turn or waits for it.
+    pub(crate) fn any(&self) -> bool {
+        !self.taken().is_empty()
+    }
+
+    /// Waits until everybody who has his turn or waits for it has had it.
+    pub(crate) async fn all_over(&self) {
+        let turns: Vec<_> = self.taken().values().cloned().collect();
+        for turn in turns {
+            drop(turn.lock().await);
+        }
+    }
+
+    /// Without those that nobody holds any more.
+    fn taken(&self) -> std::sync::MutexGuard<'_, HashMap<K, Arc<tokio::sync::Mutex<()>>>> {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(turns.entry(operator.clone()).or_default())
+        turns
     }
 }
 
@@ -186,10 +212,7 @@ impl Reuse {
 /// note R15). It also costs the least.
 fn preferred_over_gcm() -> Preferred {
     Preferred {
-        cipher: Cow::Borrowed(&[
-            russh::cipher::AES_256_GCM,
-            russh::cipher::AES_128_GCM,
-        ]),
+        cipher: Cow::Borrowed(&[russh::cipher::AES_256_GCM, russh::cipher::AES_128_GCM]),
         ..preferred()
     }
 }

@@ -96,7 +96,10 @@ impl Files {
         let (sealer, opening) = Sealer::begin(&self.about.session, name, about, &self.recipients)?;
         let path = self.dir.join(storage::file_name(name));
         let file = storage::create(&path)?;
-        storage::sync_dir(&self.dir)?;
+        // The first one's name becomes durable when its directory is published.
+        if !self.streams.is_empty() {
+            storage::sync_dir(&self.dir)?;
+        }
         self.streams.push(SealedFile {
             path,
             file: Some(file),

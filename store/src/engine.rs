@@ -148,7 +148,10 @@ impl Store {
             .clone()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        let pool = PoolOptions::<Sqlite>::new().acquire_timeout(PATIENCE);
+        let pool = PoolOptions::<Sqlite>::new()
+            .acquire_timeout(PATIENCE)
+            // Nobody hangs up on a file; and each connection is looked at when it is given back.
+            .test_before_acquire(false);
         let write = pool.clone().max_connections(1).connect_with(writer).await?;
         migrator(&SQLITE).run(&write).await?;
         let read = pool

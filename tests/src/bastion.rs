@@ -105,7 +105,7 @@ pub struct OperatorAccess {
 pub struct Bastion {
     pub ready: Ready,
     pub sshd: Sshd,
-    another_sshd: Option<Sshd>,
+    pub another_sshd: Option<Sshd>,
     direct: OnceLock<Sshd>,
     pub dir: TempDir,
     /// The account on the target.

@@ -2,11 +2,12 @@
 
 use access::session::SessionState;
 use e2e::bastion::signal;
-use e2e::{Bastion, Options, Ran, now};
+use e2e::sshd::new_key;
+use e2e::{Bastion, Options, Ran, Shared, eventually, now};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -123,6 +124,58 @@ fn a_target_that_accepts_and_says_nothing_is_given_up_and_holds_up_nobody() {
     not_opened(&bastion, "silent-target", "target_too_slow");
     let got = silent.join().unwrap();
     assert!(got.len() < 4096, "only the greeting was sent");
+}
+
+#[test]
+fn a_session_is_cut_and_sealed_in_time_while_its_connection_opens_another() {
+    let mut bastion = Bastion::start(Options {
+        another_target: Some("db2.chu-exemple"),
+        ..Options::logged_in_already()
+    });
+    let shared = Shared::open(&bastion.bare("alice"), bastion.dir.path());
+    let by_menu = |choice: &str| {
+        let mut menu = shared.command(&["-tt"]);
+        menu.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut menu = menu.stderr(Stdio::null()).spawn().unwrap();
+        let stdin = menu.stdin.as_mut().unwrap();
+        stdin.write_all(choice.as_bytes()).unwrap();
+        menu
+    };
+    let mut first = by_menu("1\necho started-$((1+1))\n");
+    let output = BufReader::new(first.stdout.take().unwrap());
+    assert!(
+        output
+            .lines()
+            .any(|line| line.unwrap().contains("started-2"))
+    );
+    let other = bastion.another_sshd.as_mut().unwrap();
+    other.stop();
+    let listener = TcpListener::bind(("127.0.0.1", other.port)).unwrap();
+    let mut second = by_menu("2\n");
+    let (silent, _) = listener.accept().unwrap();
+
+    let key = bastion.dir.path().join("another");
+    new_key(&key);
+    let key = fs::read_to_string(key.with_extension("pub")).unwrap();
+    let declared = bastion.declared("alice", Some(&[key.trim()]), "");
+    let _ = bastion.apply(&declared).ok();
+    // Long before the target is given up.
+    eventually("the first one has ended", Duration::from_secs(8), || {
+        let sessions = bastion.sessions("alice");
+        let [_, first] = sessions.as_slice() else {
+            return false;
+        };
+        first.state != SessionState::Live
+    });
+    // The other one was still being opened.
+    silent.set_nonblocking(true).unwrap();
+    let mut rest = Vec::new();
+    let error = (&silent).read_to_end(&mut rest).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    drop(silent);
+    second.kill().unwrap();
+    second.wait().unwrap();
+    first.wait().unwrap();
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! One SSH connection of an operator's, from its first byte to its last, and what its callbacks,
 //! channels and ends share. It comes from the listener, or through another one (`jump`).
 
-use super::Front;
 use super::handler::Handler;
 use super::login::Destination;
 use super::session::{self, Live, NotOpened, Proven, Wish};
 use super::traces::Trace;
+use super::{Front, Turns};
 use crate::clock;
-use access::{Event, OperatorId, Who};
+use access::{AccountName, Event, OperatorId, Who};
 use anyhow::{Context as _, Result};
 use futures_util::future::join_all;
 use russh::server::{Config, Handle, RunningSession, run_stream};
@@ -22,10 +22,13 @@ use tracing::{debug, warn};
 
 /// How long a connection has to say its last words once it has to end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+const STOPPED: &str = "the bastion is being stopped";
 /// Refusals that one connection can have traced; then it is ended.
 const MOST_REFUSALS: u32 = 200;
-/// How often it is looked whether nothing happens any more.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// It is looked whether nothing happens any more this many times within the idle limit, and not more
+/// often than that: a thousand idle connections wake nobody.
+const LOOKS: u32 = 60;
+const NOT_OFTENER: Duration = Duration::from_secs(1);
 
 /// What a connection's callbacks, its channels and whoever ends it share.
 pub(crate) struct Connection {
@@ -35,7 +38,9 @@ pub(crate) struct Connection {
     /// Keys that were proven, and no second factor yet.
     half_way: std::sync::Mutex<Vec<HalfWay>>,
     /// Opened by the first channel that needs them; one for each place that is gone to.
-    pub(crate) sessions: Mutex<Sessions>,
+    sessions: std::sync::Mutex<Sessions>,
+    /// Held while a session is opened: a second channel to the same place waits and joins.
+    openings: Turns<Place>,
     /// Connections that run inside this one.
     pub(crate) jumps: Mutex<JoinSet<()>>,
     /// How many there are, those that are still being opened included.
@@ -60,9 +65,12 @@ pub(crate) struct HalfWay {
     pub(crate) key: String,
 }
 
+/// An account on a target.
+type Place = (String, AccountName);
+
 /// The sessions of a connection. A channel that asks for one after the connection is gone opens
 /// none: nobody would end it.
-pub(crate) enum Sessions {
+enum Sessions {
     Open(Vec<Arc<Live>>),
     Gone,
 }
@@ -83,7 +91,8 @@ impl Connection {
             source,
             proven: OnceLock::new(),
             half_way: std::sync::Mutex::default(),
-            sessions: Mutex::new(Sessions::Open(Vec::new())),
+            sessions: std::sync::Mutex::new(Sessions::Open(Vec::new())),
+            openings: Turns::default(),
             jumps: Mutex::default(),
             places: Arc::default(),
             forwards: Arc::default(),
@@ -98,11 +107,13 @@ impl Connection {
     /// Ends what ran on this connection. Called when the connection is gone.
     async fn finish(&self) {
         self.trace_abandoned().await;
-        let was = std::mem::replace(&mut *self.sessions.lock().await, Sessions::Gone);
+        let was = std::mem::replace(&mut *self.sessions(), Sessions::Gone);
         if let Sessions::Open(sessions) = was {
             let ends = sessions.iter().map(|live| live.end(&self.front));
             join_all(ends).await;
         }
+        // Whoever is opening one finds the connection gone, and ends it.
+        self.openings.all_over().await;
         self.wait_for_jumps().await;
     }
 
@@ -138,9 +149,14 @@ impl Connection {
         }
     }
 
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
+        // The list is whole after every operation, also one that panicked.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The sessions of this connection that go on.
-    pub(crate) async fn live(&self) -> Vec<Arc<Live>> {
-        match &*self.sessions.lock().await {
+    pub(crate) fn live(&self) -> Vec<Arc<Live>> {
+        match &*self.sessions() {
             Sessions::Open(sessions) => sessions.clone(),
             Sessions::Gone => Vec::new(),
         }
@@ -155,43 +171,70 @@ impl Connection {
         wish: &Wish<'_>,
         motive: &str,
     ) -> Option<Result<Arc<Live>, NotOpened>> {
-        // Held while it opens: a second channel to the same place waits and joins.
-        let mut sessions = self.sessions.lock().await;
-        let Sessions::Open(open) = &mut *sessions else {
-            return None;
-        };
-        if let Some(live) = open.iter().find(|live| live.goes_to(destination)) {
-            return Some(Ok(Arc::clone(live)));
+        let place = (destination.target.clone(), destination.account.clone());
+        let turn = self.openings.of(&place);
+        let _opening = turn.lock().await;
+        match &*self.sessions() {
+            Sessions::Gone => return None,
+            Sessions::Open(open) => {
+                if let Some(live) = open.iter().find(|live| live.goes_to(destination)) {
+                    return Some(Ok(Arc::clone(live)));
+                }
+            }
         }
         let opened = session::open(&self.front, proven, destination, wish, motive).await;
-        if let Ok(live) = &opened {
-            open.push(Arc::clone(live));
-            self.watch_over(live);
+        if let Ok(live) = &opened
+            && !self.keeps(live)
+        {
+            if *self.stop.borrow() {
+                live.cut(STOPPED).await;
+            }
+            Box::pin(live.end(&self.front)).await;
+            return None;
         }
         Some(opened)
     }
 
-    /// Ends the connection when `live` is over; where other sessions or jumps go on over it, only
-    /// `live`.
-    pub(crate) fn watch_over(self: &Arc<Self>, live: &Arc<Live>) {
+    /// Takes a session in, unless the connection went while it was opened.
+    fn keeps(self: &Arc<Self>, live: &Arc<Live>) -> bool {
+        match &mut *self.sessions() {
+            Sessions::Open(open) => open.push(Arc::clone(live)),
+            Sessions::Gone => return false,
+        }
+        self.watch_over(live);
+        true
+    }
+
+    /// Ends the connection when `live` is over; where other sessions or jumps go on over it, or are
+    /// being opened, only `live`.
+    fn watch_over(self: &Arc<Self>, live: &Arc<Live>) {
         let (connection, live) = (Arc::clone(self), Arc::downgrade(live));
         tokio::spawn(async move {
             let Some(live) = live.upgrade() else {
                 return;
             };
             live.over.notified().await;
-            let mut sessions = connection.sessions.lock().await;
-            let jumps = connection.places.load(Ordering::Acquire);
-            if let Sessions::Open(open) = &mut *sessions
-                && (jumps > 0 || open.iter().any(|other| other.id() != live.id()))
-            {
-                open.retain(|other| other.id() != live.id());
-                drop(sessions);
+            if connection.lets_go(&live) {
                 Box::pin(live.end(&connection.front)).await;
             } else {
                 connection.end.notify_one();
             }
         });
+    }
+
+    /// Forgets a session that is over, where the connection goes on without it.
+    fn lets_go(&self, live: &Live) -> bool {
+        let jumps = self.places.load(Ordering::Acquire) > 0;
+        let mut sessions = self.sessions();
+        let Sessions::Open(open) = &mut *sessions else {
+            return false;
+        };
+        let others = open.iter().any(|other| other.id() != live.id());
+        let goes_on = jumps || others || self.openings.any();
+        if goes_on {
+            open.retain(|other| other.id() != live.id());
+        }
+        goes_on
     }
 
     /// One more channel, where it may have one.
@@ -218,15 +261,15 @@ impl Connection {
     /// Whether somebody is in, has nothing open and has done nothing for longer than one may. A
     /// session's own silence is the watch's to judge.
     fn is_idle(&self) -> bool {
-        let (Ok(sessions), Ok(mut jumps)) = (self.sessions.try_lock(), self.jumps.try_lock())
-        else {
+        let Ok(mut jumps) = self.jumps.try_lock() else {
             return false;
         };
         while jumps.try_join_next().is_some() {}
         let limit = i64::try_from(self.front.config.ssh.idle_limit_s).unwrap_or(i64::MAX);
         let silent = clock::monotonic() - self.active.load(Ordering::Relaxed);
         self.proven.get().is_some()
-            && matches!(&*sessions, Sessions::Open(open) if open.is_empty())
+            && matches!(&*self.sessions(), Sessions::Open(open) if open.is_empty())
+            && !self.openings.any()
             && jumps.is_empty()
             && silent >= limit.saturating_mul(1_000_000)
     }
@@ -265,7 +308,7 @@ impl Connection {
         .with("request", request)
         .with("codes", [code])
         .with("source", self.source);
-        let sessions = self.live().await;
+        let sessions = self.live();
         for live in &sessions {
             live.journal_refused(request, code, sentence).await;
         }
@@ -337,7 +380,8 @@ where
     let mut stop = connection.stop.clone();
     let mut logged_in = Some(logged_in);
     let mut over = false;
-    let mut look = tokio::time::interval(LOOK_AGAIN);
+    let idle_limit = Duration::from_secs(connection.front.config.ssh.idle_limit_s);
+    let mut look = tokio::time::interval((idle_limit / LOOKS).max(NOT_OFTENER));
     let result = loop {
         tokio::select! {
             result = &mut session => {
@@ -364,10 +408,10 @@ where
             () = stopped(&mut stop) => {
                 // Each says its own last words, on this connection.
                 drop(tokio::time::timeout(3 * LAST_WORDS, connection.wait_for_jumps()).await);
-                let sessions = connection.live().await;
+                let sessions = connection.live();
                 let cuts = sessions
                     .iter()
-                    .map(|live| live.cut("the bastion is being stopped"));
+                    .map(|live| live.cut(STOPPED));
                 join_all(cuts).await;
                 break end(&handle, &mut session, &mut over).await;
             }

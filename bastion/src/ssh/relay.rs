@@ -12,7 +12,8 @@
 //! window back when `wait` hands the data out here; and each direction has one message in hand, and
 //! waits for the other side's window with it. So a reader that stops, stops its writer, through
 //! both connections, and nothing else: at most one window per direction is queued. The two
-//! directions never wait for each other, and neither waits for a channel that is gone.
+//! directions never wait for each other, and neither waits for a channel that is gone. The work on one
+//! message is allocated when it comes: most relays are idle, and keep no room for it.
 
 use std::future::pending;
 use std::pin::pin;
@@ -135,7 +136,7 @@ where
             end = upward => end,
         }
     };
-    link.close(&end).await;
+    Box::pin(link.close(&end)).await;
     end
 }
 
@@ -221,12 +222,12 @@ where
                 }
                 let closed = matches!(message, ChannelMsg::Close);
                 let passed = if closed {
-                    self.operator_closed(&input).await
+                    Box::pin(self.operator_closed(&input)).await
                 } else {
                     if matches!(message, ChannelMsg::Eof) {
                         input = Input::Ended;
                     }
-                    self.message_of_operator(message, &mut on).await
+                    Box::pin(self.message_of_operator(message, &mut on)).await
                 };
                 match passed {
                     Ok(()) if closed => self.operator.disconnected().await,
@@ -282,10 +283,10 @@ where
                 message = target.wait() => match message {
                     Some(ChannelMsg::Close) => return RelayEnd::Finished,
                     Some(message) if !self.concerns(&message) => Ok(()),
-                    Some(message) => self.message_of_target(message, &mut on).await,
+                    Some(message) => Box::pin(self.message_of_target(message, &mut on)).await,
                     None => return RelayEnd::TargetLost,
                 },
-                answers = self.tap.filter.answers() => self.answer(answers).await,
+                answers = self.tap.filter.answers() => Box::pin(self.answer(answers)).await,
             };
             // An operator who takes no more data may still be told of the end.
             if let Err(stop) = passed
@@ -312,7 +313,7 @@ where
             match order {
                 Order::Say(sentence) => {
                     // An operator who does not read misses a warning, not the cut.
-                    if let Ok(Err(stop)) = timeout(FAREWELL, self.say(&sentence)).await
+                    if let Ok(Err(stop)) = timeout(FAREWELL, Box::pin(self.say(&sentence))).await
                         && let Some(end) = stop.end()
                     {
                         return end;
