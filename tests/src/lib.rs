@@ -3,6 +3,7 @@
 //! A test starts its own bastion on a state of its own, in front of an `sshd` of its own; where
 //! nothing it does can be seen by another, the tests of a file share one ([`Common`]).
 
+pub mod approval;
 pub mod bastion;
 pub mod browser;
 mod keeper;
