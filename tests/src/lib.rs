@@ -6,6 +6,7 @@
 pub mod approval;
 pub mod bastion;
 pub mod browser;
+mod clock;
 mod keeper;
 pub mod postgres;
 pub mod shared;
@@ -14,6 +15,7 @@ pub mod sshd;
 
 pub use bastion::{Another, Bastion, Options};
 pub use browser::Browser;
+pub use clock::Clock;
 pub use postgres::Postgres;
 pub use shared::Shared;
 pub use ssh::{Ran, Ssh, Way};

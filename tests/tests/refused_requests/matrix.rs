@@ -450,7 +450,7 @@ impl Matrix {
                 .collect();
             missing.is_empty()
         };
-        if !within(Duration::from_secs(5), written) {
+        if !within(SOON, written) {
             for (login, code, instead) in missing {
                 let row = self.rows.iter().find(|row| row.login == login).unwrap();
                 let what = format!("it is not in the audit log; there is {instead:?}");
@@ -479,7 +479,7 @@ impl Matrix {
                         }
                     })
                 };
-                if !within(Duration::from_secs(10), written) {
+                if !within(SOON, written) {
                     self.is_wrong(row, code.as_str(), "it is not in the audit log");
                 }
             }
