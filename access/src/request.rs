@@ -145,7 +145,7 @@ fn is_usual(name: &str) -> bool {
 }
 
 /// Whether this variable goes on to the target or is the bastion's own.
-pub fn env_may_pass(name: &str) -> bool {
+fn env_may_pass(name: &str) -> bool {
     name == "LANG" || name == "TERM" || name.starts_with("LC_") || is_ours(name)
 }
 
