@@ -12,6 +12,7 @@
 //! | [`second_factor`], [`totp`], [`sealed`], [`lockout`], [`confirmation`], [`certificate`], [`credentials`] | how a person proves to be himself |
 //! | [`grant`], [`review`] | named rights, reviewed each year (HDS activity 5, a) |
 //! | [`plan`], [`forward`], [`intervention`], [`approval`], [`assertion`] | prior validation (HDS activity 5, d) |
+//! | [`request`] | what a client can ask for, and what it takes |
 //! | [`mod@decide`] | the one decision (HDS activity 5, b) |
 //! | [`session`] | the trace of one access and its motive (HDS activity 5, c) |
 
@@ -34,6 +35,7 @@ pub mod lockout;
 pub mod operator;
 pub mod plan;
 pub mod refusal;
+pub mod request;
 pub mod review;
 pub mod sealed;
 pub mod second_factor;

@@ -4,19 +4,18 @@
 //! |---|---|
 //! | `listener` | takes connections, with limits before anybody has proven anything |
 //! | `connection` | one connection from its first byte to its last |
-//! | `handler` | the library's callbacks |
+//! | `handler` | the library's callbacks; `access::request` says what may pass |
 //! | `jump` | `ssh -J`: a connection to a target within one to the bastion |
 //! | `login` (pure) | what a user name means, which keys are taken |
 //! | `second_factor` | a code, or a passkey confirmed on the host page |
 //! | `certificate` | certificates of operators: which are issued, and which are taken |
-//! | `requests` (pure) | what may pass: one table, default deny |
 //! | `forward` | `-L`, `-D`, `-W`: a connection from the target, where the plan lists it |
 //! | `session` | one recorded session, in `session/`: what is asked, its opening, channels and end |
 //! | `upstream` | the connection to the target |
 //! | `relay` | one channel, recorded before it is passed on |
 //! | `filter` | what looks into a channel that moves files |
 //! | `sftp`, `scp`, `files` (pure) | the protocols of files, followed as they pass |
-//! | `command` (pure) | what a command line tells of files |
+//! | `command` (pure) | what a command line asks for, and tells of files |
 //! | `traces` | what is to be entered in the audit log, until it is |
 //! | `menu`, `console` | the bastion's own commands |
 //! | `recovery` | what a stopped bastion left open |
@@ -36,7 +35,6 @@ mod menu;
 pub(crate) mod orphan;
 pub(crate) mod recovery;
 pub(crate) mod relay;
-mod requests;
 mod scp;
 mod second_factor;
 pub(crate) mod session;

@@ -3,8 +3,10 @@
 //! A test starts its own bastion on a state of its own, in front of an `sshd` of its own; where
 //! nothing it does can be seen by another, the tests of a file share one ([`Common`]).
 
+pub mod approval;
 pub mod bastion;
 pub mod browser;
+mod clock;
 mod keeper;
 pub mod postgres;
 pub mod shared;
@@ -13,6 +15,7 @@ pub mod sshd;
 
 pub use bastion::{Another, Bastion, Options};
 pub use browser::Browser;
+pub use clock::Clock;
 pub use postgres::Postgres;
 pub use shared::Shared;
 pub use ssh::{Ran, Ssh, Way};

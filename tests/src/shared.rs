@@ -2,7 +2,7 @@
 
 use crate::ssh::run;
 use crate::{Ran, Ssh, eventually};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -39,16 +39,19 @@ impl Shared {
         Self { directory, master }
     }
 
+    /// Where clients find it.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("s")
+    }
+
     /// A client of this connection, with these options; add the remote command.
     #[must_use]
     pub fn command(&self, options: &[&str]) -> Command {
         let mut command = Command::new("ssh");
         command
             .args(["-F", "none", "-oLogLevel=ERROR"])
-            .arg(format!(
-                "-oControlPath={}",
-                self.directory.path().join("s").display()
-            ))
+            .arg(format!("-oControlPath={}", self.socket().display()))
             .args(options)
             .arg("shared");
         command
@@ -58,9 +61,8 @@ impl Shared {
     #[must_use]
     pub fn copying(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        let socket = self.directory.path().join("s");
         command.args(["-q", "-F", "none", "-oLogLevel=ERROR"]);
-        command.arg(format!("-oControlPath={}", socket.display()));
+        command.arg(format!("-oControlPath={}", self.socket().display()));
         command
     }
 

@@ -2,7 +2,7 @@
 //! configuration.
 
 use crate::bastion::TARGET;
-use crate::{Bastion, now};
+use crate::{Bastion, Shared, now};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
@@ -23,6 +23,9 @@ pub struct Ssh<'a> {
     address: String,
     options: Vec<String>,
     way: Way,
+    target: String,
+    /// The socket of a connection that is there already.
+    over: Option<PathBuf>,
 }
 
 /// How a client reaches a target.
@@ -72,7 +75,24 @@ impl<'a> Ssh<'a> {
             address: bastion.ready.ssh.clone(),
             options: Vec::new(),
             way: Way::LoginName,
+            target: TARGET.to_owned(),
+            over: None,
         }
+    }
+
+    /// To another target than every test bastion's own.
+    #[must_use]
+    pub fn to(mut self, target: &str) -> Self {
+        target.clone_into(&mut self.target);
+        self.user = format!("{}+{}+{target}", self.login, self.bastion.account);
+        self
+    }
+
+    /// Over a connection to the bastion that stands: nobody logs in.
+    #[must_use]
+    pub fn over(mut self, shared: &Shared) -> Self {
+        self.over = Some(shared.socket());
+        self
     }
 
     /// To the target, this way.
@@ -149,11 +169,11 @@ impl<'a> Ssh<'a> {
 
     /// What a client names to get there.
     #[must_use]
-    pub const fn host(&self) -> &'static str {
+    pub fn host(&self) -> &str {
         match self.way {
             Way::LoginName => "bastion",
             Way::Direct => "direct",
-            Way::Jump => TARGET,
+            Way::Jump => &self.target,
         }
     }
 
@@ -264,12 +284,19 @@ impl<'a> Ssh<'a> {
             known_hosts.display(),
             self.source,
         );
+        if let Some(socket) = &self.over {
+            text.push_str(&format!(" ControlPath {}\n", socket.display()));
+        }
         if self.way == Way::Jump {
+            let target = &self.target;
             let authority = directory.join("known_targets");
             let key = fs::read_to_string(self.bastion.state().join("host-ca.pub")).unwrap();
-            fs::write(&authority, format!("@cert-authority *.chu-exemple {key}")).unwrap();
+            // Others may be reading it.
+            let written = directory.join(format!("known_targets-{number}"));
+            fs::write(&written, format!("@cert-authority *.chu-exemple {key}")).unwrap();
+            fs::rename(&written, &authority).unwrap();
             text.push_str(&format!(
-                "Host {TARGET}\n ProxyJump {}@bastion\n User {}\n IdentityFile none\n \
+                "Host {target}\n ProxyJump {}@bastion\n User {}\n IdentityFile none\n \
                  IdentitiesOnly yes\n StrictHostKeyChecking yes\n UserKnownHostsFile {}\n \
                  LogLevel ERROR\n BatchMode yes\n",
                 self.login,

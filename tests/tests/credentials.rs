@@ -2,16 +2,16 @@
 //! declared for him, and the bastion's own for work at which nobody can be asked; and what ends when
 //! one of them is taken away.
 //!
-//! Needs asyncssh.
+//! Needs asyncssh and libfaketime.
 
 use access::OperatorId;
 use access::second_factor::Holder;
 use e2e::ssh::run;
-use e2e::{Bastion, Options, Ran, Shared, Ssh, Way, eventually, now};
+use e2e::{Bastion, Clock, Options, Ran, Shared, Ssh, Way, eventually, now};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 /// "At once" is within five seconds, and the client then needs a moment to say so.
@@ -345,6 +345,100 @@ fn an_authority_that_is_declared_for_a_person_certifies_his_key() {
 }
 
 #[test]
+fn a_factor_is_not_reused_by_another_key_of_the_same_authority() {
+    let bastion = Bastion::start(Options::logged_in_already());
+    let authority = key(&bastion, "authority", &["-t", "ed25519"]);
+    let public = fs::read_to_string(beside(&authority, ".pub")).unwrap();
+    let line = format!("cert-authority {}", public.trim());
+    declare_keys(&bastion, "alice", &[&line]);
+    let [proven, other] = ["proven", "other"].map(|name| {
+        let key = key(&bastion, name, &["-t", "ed25519"]);
+        sign(&authority, &key, &["-I", "laptop", "-n", "alice"]);
+        key
+    });
+    let code = bastion.fresh_code("alice");
+    let ssh = |key: &PathBuf| bastion.ssh("alice").key(key.clone());
+    assert_eq!(ssh(&proven).code(&code).run("echo in").ok(), "in\n");
+    let reused = ssh(&proven).without_second_factor().motive("reused");
+    assert_eq!(reused.run("echo in").ok(), "in\n", "the same key may");
+    assert!(bastion.session("reused").factor_reused);
+    let ran = ssh(&other).without_second_factor().run("echo in");
+    assert_eq!(ran.status, Some(255), "{ran:?}");
+    assert_eq!(ran.stdout, "");
+    let abandoned = || bastion.events("login.abandoned");
+    eventually("that it was tried", Duration::from_secs(10), || {
+        let key = fingerprint(&beside(&other, ".pub"));
+        abandoned()
+            .iter()
+            .any(|entry| entry["detail"]["key"] == key)
+    });
+    assert_eq!(bastion.sessions("alice").len(), 2);
+}
+
+#[test]
+fn whoever_is_suspended_while_his_certificate_waits_for_its_key_gets_none() {
+    let bastion = Bastion::start(Options::default());
+    let batch = key(&bastion, "batch", &["-t", "ed25519"]);
+    let waiting = WaitingForKey::of(&bastion.bare("alice"));
+    let suspended = bastion.declared("alice", None, "state = 'suspended'");
+    let _ = bastion.apply(&suspended).ok();
+    let ran = waiting.given(&beside(&batch, ".pub"));
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert_eq!(ran.stdout, "");
+    assert!(
+        ran.stderr.contains("operator `alice` is suspended"),
+        "{ran:?}"
+    );
+    assert!(bastion.events("certificate.issued").is_empty());
+    let in_use = bastion.rows(|store| async move {
+        let all = store.certificates_in_use(None, e2e::time()).await;
+        all.unwrap()
+    });
+    assert!(in_use.is_empty(), "{in_use:?}");
+}
+
+/// Ten minutes by the clock on the wall; that the key comes late by the other one is `login`'s own
+/// test.
+#[test]
+fn a_key_that_comes_ten_minutes_after_the_second_factor_is_not_certified() {
+    let mut clock = Clock::new();
+    let bastion = Bastion::start(Options {
+        environment: clock.environment(),
+        ..Options::default()
+    });
+    let batch = key(&bastion, "batch", &["-t", "ed25519"]);
+    let public = beside(&batch, ".pub");
+    // Nothing else is in the way.
+    let in_time = WaitingForKey::of(&bastion.bare("bob")).given(&public);
+    assert!(in_time.ok().starts_with("ssh-ed25519-cert-v01@"));
+    let idle = Shared::open(&bastion.bare("operator3"), bastion.dir.path());
+    let waiting = WaitingForKey::of(&bastion.bare("alice"));
+    clock.set_forward(11 * 60);
+    eventually(
+        "the bastion's clock has gone on",
+        Duration::from_secs(10),
+        || {
+            let mut subsystem = idle.command(&["-s"]);
+            subsystem.arg("netconf");
+            let _ = run(subsystem, b"", Duration::from_secs(20));
+            let refused = bastion.events("request.refused");
+            let at = refused.last().and_then(|entry| entry["at"].as_i64());
+            let at = access::Time::from_micros(at.unwrap_or_default());
+            at > e2e::time().plus(Duration::from_mins(10))
+        },
+    );
+    // Whoever was asking already, and whoever asks then.
+    let asked = idle.run_with_input("certificate", &fs::read(&public).unwrap());
+    for ran in [waiting.given(&public), asked] {
+        assert_ne!(ran.status, Some(0), "{ran:?}");
+        assert_eq!(ran.stdout, "");
+        let why = "the second factor was given more than 10 minutes ago";
+        assert!(ran.stderr.contains(why), "{ran:?}");
+    }
+    assert_eq!(bastion.events("certificate.issued").len(), 1);
+}
+
+#[test]
 fn a_security_key_that_was_touched_is_one_factor() {
     let bastion = Bastion::start(Options::default());
     let public = security_key(&["public"]).ok();
@@ -426,6 +520,45 @@ fn fingerprint(key: &Path) -> String {
 fn declare_keys(bastion: &Bastion, login: &str, keys: &[&str]) {
     let declared = bastion.declared(login, Some(keys), "");
     let _ = bastion.apply(&declared).ok();
+}
+
+/// A client that asks for a certificate and has not sent the key yet.
+struct WaitingForKey {
+    client: Child,
+    said: BufReader<ChildStderr>,
+}
+
+impl WaitingForKey {
+    /// Once the bastion has answered that the command runs.
+    fn of(ssh: &Ssh<'_>) -> Self {
+        let mut client = ssh
+            .command_with(&["-oLogLevel=DEBUG2"])
+            .arg("certificate")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(client.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("exec request accepted") {
+            line.clear();
+            assert_ne!(said.read_line(&mut line).unwrap(), 0, "it has ended");
+        }
+        Self { client, said }
+    }
+
+    fn given(mut self, public: &Path) -> Ran {
+        let mut input = self.client.stdin.take().unwrap();
+        input.write_all(&fs::read(public).unwrap()).unwrap();
+        drop(input);
+        let mut stderr = String::new();
+        self.said.read_to_string(&mut stderr).unwrap();
+        Ran {
+            stderr,
+            ..Ran::from(self.client.wait_with_output().unwrap())
+        }
+    }
 }
 
 /// A program on a target that goes on until it is ended.

@@ -5,10 +5,8 @@
 
 use access::session::SessionState;
 use e2e::ssh::run;
-use e2e::{Bastion, Options, Postgres, Ran, eventually, now};
-use std::fs;
+use e2e::{Bastion, Clock, Options, Postgres, Ran, eventually, now};
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[test]
@@ -352,47 +350,5 @@ impl Drop for WriteLock {
     fn drop(&mut self) {
         self.holder.kill().ok();
         self.holder.wait().ok();
-    }
-}
-
-/// A clock that only the bastion sees.
-struct Clock {
-    directory: tempfile::TempDir,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let clock = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        fs::write(clock.file(), "+0").unwrap();
-        clock
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("clock")
-    }
-
-    fn set_back(&mut self, seconds: u64) {
-        let new = self.directory.path().join("new");
-        fs::write(&new, format!("-{seconds}")).unwrap();
-        fs::rename(new, self.file()).unwrap();
-    }
-
-    fn environment(&self) -> Vec<(String, String)> {
-        let library = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
-            .map(|kind| format!("/usr/lib/{kind}/faketime/libfaketimeMT.so.1"));
-        let library = library.into_iter().find(|path| Path::new(path).exists());
-        let library = library.expect("libfaketime is installed (apt-get install libfaketime)");
-        let variables = [
-            ("LD_PRELOAD", library),
-            ("FAKETIME_TIMESTAMP_FILE", self.file().display().to_string()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-            ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-            ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ];
-        variables
-            .map(|(name, value)| (name.to_owned(), value))
-            .into()
     }
 }

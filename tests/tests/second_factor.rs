@@ -1,11 +1,15 @@
 //! The second factor: asked of who has proven his key, right once, and not guessed.
+//!
+//! Needs asyncssh.
 
 use access::lockout::Lockout;
 use access::session::SessionState;
 use access::{OperatorId, Time};
+use e2e::ssh::run;
 use e2e::{Bastion, Common, Options, Ran, eventually, time};
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -16,7 +20,7 @@ static BASTION: Common = Common::new();
 /// Each test has an operator and a source address of its own: failures lock both.
 fn bastion() -> Arc<Bastion> {
     BASTION.bastion(|| Options {
-        operators: 9,
+        operators: 15,
         ..Options::default()
     })
 }
@@ -364,6 +368,95 @@ fn a_second_factor_is_asked_for_every_connection_unless_its_reuse_is_allowed() {
         .without_second_factor()
         .run("true");
     assert_eq!(elsewhere.status, Some(255), "{elsewhere:?}");
+}
+
+#[test]
+fn two_people_on_one_connection_gain_nothing_from_each_other() {
+    let bastion = bastion();
+    let key = |who: &str| format!("key={who}={}", bastion.operator(who).key.display());
+    let abandoned = |one: &str, other: &str, whose: &[&str]| {
+        let counted = || {
+            let events = bastion.events("login.abandoned");
+            let of = |who: &str| events.iter().filter(|e| e["who"]["id"] == who).count();
+            (of(one), of(other))
+        };
+        let of = |who: &str| whose.iter().filter(|one| **one == who).count();
+        let expected = (of(one), of(other));
+        eventually("what was left half way", Duration::from_secs(10), || {
+            counted() == expected
+        });
+    };
+
+    // Both keys, and the right code of the first: it is the second who is asked.
+    let (one, other) = ("operator10", "operator11");
+    let code = bastion.fresh_code_for(one, Duration::from_secs(20));
+    let said = in_turn(
+        &bastion,
+        "127.0.12.1",
+        &[&key(one), &key(other), &format!("code={one}={code}")],
+    );
+    assert!(said.contains("out:"), "{said}");
+    abandoned(one, other, &[one, other]);
+    assert_eq!((logins(&bastion, one), logins(&bastion, other)), (0, 0));
+    assert_eq!(failures(&bastion, &format!("operator:{one}")), 0);
+    // It was not used up by that.
+    let ssh = bastion.ssh(one).from("127.0.12.1").code(&code);
+    assert_eq!(ssh.run("echo in").ok(), "in\n");
+
+    // The same under the other's name: it is no code of his.
+    let (one, other) = ("operator12", "operator13");
+    let code = bastion.fresh_code(one);
+    let said = in_turn(
+        &bastion,
+        "127.0.12.2",
+        &[&key(one), &key(other), &format!("code={other}={code}")],
+    );
+    assert!(said.contains("out:"), "{said}");
+    // Of the other, the wrong code tells.
+    abandoned(one, other, &[one]);
+    let refused = refusals(&bastion, other);
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert_eq!(refused[0]["detail"]["reason"], "wrong_code");
+    assert!(refusals(&bastion, one).is_empty());
+
+    // An answer to a question that another key has overtaken; then his own.
+    let (one, other) = ("operator14", "operator15");
+    let (first, second) = (bastion.fresh_code(one), bastion.fresh_code(other));
+    let said = in_turn(
+        &bastion,
+        "127.0.12.3",
+        &[
+            &key(one),
+            &format!("ask={one}"),
+            &key(other),
+            &format!("answer={first}"),
+        ],
+    );
+    assert!(said.contains("out:"), "{said}");
+    abandoned(one, other, &[one, other]);
+    let said = in_turn(
+        &bastion,
+        "127.0.12.3",
+        &[&key(one), &key(other), &format!("code={other}={second}")],
+    );
+    let who = said
+        .split_once("in: ")
+        .unwrap_or_else(|| panic!("{said}"))
+        .1;
+    let who: Value = serde_json::from_str(who).unwrap();
+    assert_eq!(who["operator"], other);
+    assert_eq!((logins(&bastion, one), logins(&bastion, other)), (0, 1));
+    // Whose key it was that nobody followed up is told all the same.
+    abandoned(one, other, &[one, other, one]);
+}
+
+/// What became of a connection that proves these in turn.
+fn in_turn(bastion: &Bastion, source: &str, steps: &[&str]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile/in_turn.py");
+    let port = bastion.ready.ssh.rsplit_once(':').unwrap().1;
+    let mut client = Command::new("/usr/bin/python3");
+    client.arg(script).args([port, source]).args(steps);
+    run(client, b"", Duration::from_secs(60)).ok()
 }
 
 fn refusals(bastion: &Bastion, login: &str) -> Vec<Value> {

@@ -122,11 +122,25 @@ fn sign(front: &Front, issued: &Certificate, key: &PublicKey) -> Result<String> 
 
 /// Why nobody is let in with a certificate.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct NotTaken(String);
+#[error("{because}")]
+pub(crate) struct NotTaken {
+    because: String,
+    /// What is missing, where that has a code.
+    pub(crate) code: Option<&'static str>,
+}
 
-fn not_taken(why: impl Into<String>) -> NotTaken {
-    NotTaken(why.into())
+fn not_taken(because: impl Into<String>) -> NotTaken {
+    NotTaken {
+        because: because.into(),
+        code: None,
+    }
+}
+
+fn missing(code: &'static str, because: String) -> NotTaken {
+    NotTaken {
+        because,
+        code: Some(code),
+    }
 }
 
 /// Who shows a certificate of the bastion's own, with what it stands for. `None` where it is
@@ -160,7 +174,7 @@ async fn stands_for(
     let key = key.fingerprint(HashAlg::Sha256).to_string();
     let credentials = known
         .credentials(&login.operator, &key, source, clock::now())
-        .map_err(|refused| not_taken(refused.sentence))?;
+        .map_err(|refused| missing(refused.code, refused.sentence))?;
     let proven = Proven {
         operator: login.operator.clone(),
         credentials,
@@ -171,7 +185,10 @@ async fn stands_for(
     };
     match session::may_stay(front, &proven).await {
         Ok(()) => Ok(proven),
-        Err(barred) => Err(not_taken(barred.in_short().1)),
+        Err(barred) => {
+            let (code, sentence) = barred.in_short();
+            Err(missing(code, sentence))
+        }
     }
 }
 

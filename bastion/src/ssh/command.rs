@@ -5,7 +5,7 @@
 //! What is not, is a command as any other.
 
 use super::files::shown;
-use access::grant::Operation;
+use access::request::{Direction, Request};
 
 /// The far end of scp's own protocol: `scp [flags] -t PATH` or `-f PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,19 +15,11 @@ pub(crate) struct ScpCommand {
     pub(crate) path: String,
 }
 
-/// Which way files go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Upload,
-    Download,
-}
-
-impl Direction {
-    pub(crate) const fn operation(self) -> Operation {
-        match self {
-            Self::Upload => Operation::Upload,
-            Self::Download => Operation::Download,
-        }
+/// What running a command line asks for.
+pub(crate) fn request(command: &[u8]) -> Request<'static> {
+    match scp(command).map(|scp| scp.direction) {
+        Some(direction) => Request::Scp { direction },
+        None => Request::Exec,
     }
 }
 

@@ -9,14 +9,14 @@
 use super::certificate::{self, NotTaken};
 use super::connection::{ChannelPlace, Connection, HalfWay};
 use super::login::{self, Destination, Login, Wanted};
-use super::requests::{Request, Stage, Verdict, verdict};
 use super::second_factor::{Answer, Challenge, Factored};
 use super::session::{self, NotOpened, Proven, Run, Start, Terminal, Wish};
 use super::traces::Trace;
 use super::{Front, Reusable, ReuseKey, menu};
-use super::{forward, jump};
+use super::{command, forward, jump};
 use crate::clock;
 use access::credentials::Certified;
+use access::request::{Request, Stage, Verdict, verdict};
 use access::session::FactorUse;
 use access::{Credentials, Event, FactorId, Operator, Permit, Who};
 use russh::keys::{Certificate, HashAlg};
@@ -233,6 +233,10 @@ impl Handler {
         .with("because", why.to_string())
         .with("certificate", shown.key_id())
         .with("source", self.connection.source);
+        let event = match why.code {
+            Some(code) => event.with("codes", [code]),
+            None => event,
+        };
         self.front().traces.enter(Trace::Entry(event)).await;
     }
 
@@ -393,7 +397,7 @@ async fn run_channel(connection: Arc<Connection>, wanted: Wanted, start: Start) 
     let destination = match wanted {
         Wanted::Target(destination) => destination,
         Wanted::Bastion => {
-            let chosen = Box::pin(menu::run(front, proven, start)).await;
+            let chosen = Box::pin(menu::run(&connection, proven, start)).await;
             if let Some((start, destination)) = chosen {
                 Box::pin(run_channel(
                     Arc::clone(&connection),
@@ -751,7 +755,7 @@ impl russh::server::Handler for Handler {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        if self.passes("exec", Request::Exec { command }, channel) {
+        if self.passes("exec", command::request(command), channel) {
             self.start(channel, Run::command_line(command), session);
             return Ok(());
         }

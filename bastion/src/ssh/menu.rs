@@ -5,6 +5,7 @@
 
 use super::Front;
 use super::certificate;
+use super::connection::Connection;
 use super::console::Console;
 use super::handler::{REFUSED, listed};
 use super::jump;
@@ -162,11 +163,12 @@ enum Seen {
 
 /// Serves a channel of a bare login. Gives back a destination where one was chosen.
 pub(crate) async fn run(
-    front: &Front,
+    connection: &Connection,
     proven: &Proven,
     start: Start,
 ) -> Option<(Start, Destination)> {
-    if let Some(sentence) = barred(front, proven).await {
+    let front = &connection.front;
+    if let Some(sentence) = barred(connection, proven, start.run.request()).await {
         session::say_and_close(start, &sentence).await;
         return None;
     }
@@ -186,7 +188,7 @@ pub(crate) async fn run(
             console.finish(&text, status).await;
             None
         }
-        Run::Shell if start.terminal.is_some() => interactive(front, proven, start).await,
+        Run::Shell if start.terminal.is_some() => interactive(connection, proven, start).await,
         Run::Shell => {
             let console = Console::open(start).await?;
             let help =
@@ -197,13 +199,17 @@ pub(crate) async fn run(
     }
 }
 
-/// Why this person is told nothing, if so.
-async fn barred(front: &Front, proven: &Proven) -> Option<String> {
-    match session::may_stay(front, proven).await {
-        Ok(()) => None,
-        Err(NotOpened::Denied(denials)) => Some(session::sentences(&denials)),
-        Err(_) => Some(UNAVAILABLE.to_owned()),
-    }
+/// Why this person is told nothing, if so; that is traced.
+async fn barred(connection: &Connection, proven: &Proven, request: &str) -> Option<String> {
+    let barred = session::may_stay(&connection.front, proven).await.err()?;
+    let (code, sentence) = barred.in_short();
+    connection.trace_refused(request, code, &sentence).await;
+    Some(match barred {
+        NotOpened::Denied(denials) => session::sentences(&denials),
+        NotOpened::Several(_) | NotOpened::Target(_) | NotOpened::Unavailable(_) => {
+            UNAVAILABLE.to_owned()
+        }
+    })
 }
 
 /// Asks which of several interventions is meant.
@@ -223,7 +229,12 @@ pub(crate) async fn choose(start: Start, permits: &[Permit]) -> Option<(Start, I
     Some((console.into_start(), permit.intervention().clone()))
 }
 
-async fn interactive(front: &Front, proven: &Proven, start: Start) -> Option<(Start, Destination)> {
+async fn interactive(
+    connection: &Connection,
+    proven: &Proven,
+    start: Start,
+) -> Option<(Start, Destination)> {
+    let (front, request) = (&connection.front, start.run.request());
     let mut console = Console::open(start).await?;
     loop {
         let places = match open_places(front, &proven.operator).await {
@@ -248,7 +259,7 @@ async fn interactive(front: &Front, proven: &Proven, start: Start) -> Option<(St
             console.finish("", 0).await;
             return None;
         };
-        if let Some(sentence) = barred(front, proven).await {
+        if let Some(sentence) = barred(connection, proven, request).await {
             console.finish(&sentence, REFUSED).await;
             return None;
         }

@@ -1,7 +1,7 @@
 //! One channel between the operator and the target, from the target's answer to `shell`, `exec` or
 //! `subsystem` to the close: what either side sends is recorded, then passed on, in its order.
 //!
-//! It does not decide: which requests may pass is `requests.rs`, asked in the handler's callbacks.
+//! It does not decide: which requests may pass is `access::request`, asked in the handler's callbacks.
 //! The copies of those requests that the library also queues on the channel are skipped here; what
 //! has no answer (window-change, signal, break, end-of-write) is passed on from the queue, so that
 //! its place among the data is kept.

@@ -4,8 +4,9 @@
 //! Nothing is refused here: the direction is that of the command, which was decided before. A
 //! record that cannot be followed is noted; what comes after is only counted and hashed.
 
-use super::command::{Direction, ScpCommand};
+use super::command::ScpCommand;
 use super::files::{Tally, shown};
+use access::request::Direction;
 use recordings::JournalEvent;
 use std::collections::VecDeque;
 use std::mem;

@@ -176,6 +176,50 @@ fn what_is_no_time_is_told_what_a_time_looks_like() {
 }
 
 #[test]
+fn an_authority_is_nobodys_key() {
+    let host = Host::ready();
+    let own = key_of(EXAMPLE, "bruno");
+    let keys_of_bruno = |keys: &[&str]| {
+        let line = EXAMPLE.lines().find(|line| line.contains(own)).unwrap();
+        let keys: Vec<_> = keys.iter().map(|key| format!("'{key}'")).collect();
+        EXAMPLE.replace(line, &format!("keys = [{}]", keys.join(", ")))
+    };
+    // The administrator's key is known from `init`, and not in the file.
+    let of_alice = format!("cert-authority {}", ADMIN_KEY.trim());
+    let of_bruno = format!("cert-authority {own}");
+    for (keys, index, said) in [
+        (
+            vec![own, of_alice.as_str()],
+            1,
+            "an authority for `bruno` and `alice`'s own key",
+        ),
+        (
+            vec![own, of_bruno.as_str()],
+            0,
+            "an authority for `bruno` and `bruno`'s own key",
+        ),
+    ] {
+        let entries = host.entries();
+        let error = host.refuses_to_apply(&keys_of_bruno(&keys), &[]);
+        let at =
+            format!("`operators.bruno.keys[{index}]`: is {said}; an authority is nobody's key");
+        assert!(error.contains(&at), "{error}");
+        assert_eq!(host.entries(), entries, "nothing was applied");
+    }
+    // Nor later, where the one of the two is known and not in the file.
+    host.apply(&keys_of_bruno(&[&of_bruno]), &[]);
+    let zoe = format!(
+        "[operators.zoe]\nname = 'Zoé'\nemail = 'zoe@hebergeur.example'\nactor = 'host'\n\
+         roles = ['operator']\nkeys = ['{own}']\n"
+    );
+    let error = host.refuses_to_apply(&zoe, &[]);
+    let said = "`operators.zoe.keys[0]`: is an authority for `bruno` and `zoe`'s own key";
+    assert!(error.contains(said), "{error}");
+    // It certifies as many people as one likes.
+    host.apply(&zoe.replace(own, &of_bruno), &[]);
+}
+
+#[test]
 fn a_key_belongs_to_one_person_and_every_fault_is_said() {
     let host = Host::ready();
     let file = EXAMPLE

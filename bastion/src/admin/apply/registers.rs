@@ -8,7 +8,7 @@ use access::actor::ActorState;
 use access::contact::{ContactDetails, ContactState};
 use access::operator::{CERT_AUTHORITY, OperatorDetails, OperatorState, fingerprint_of};
 use access::target::{TargetDetails, TargetState};
-use access::{Actor, Changed, Contact, Customer, Operator, Refusal, Target};
+use access::{Actor, Changed, Contact, Customer, Operator, OperatorId, Refusal, Target};
 use recordings::RecordingKeyPair;
 use ring::rand::SystemRandom;
 use std::collections::BTreeMap;
@@ -255,33 +255,59 @@ fn usable_keys(
     usable
 }
 
-/// A key names one natural person: the same one twice would be a shared account.
+/// A key names one natural person: the same one twice would be a shared account. Nor is an
+/// authority anybody's key: whoever logs in with it would make keys for others.
 fn keys_are_one_persons_each(draft: &mut Draft<'_>, wanted: &Wanted) {
     let mut holders: BTreeMap<String, String> = BTreeMap::new();
+    let mut authorities: BTreeMap<String, String> = BTreeMap::new();
     for known in &draft.known.operators {
         if wanted.operators.contains_key(&known.id) {
             continue;
         }
-        for key in known.details.keys.iter().filter_map(|key| of_one(key)) {
-            holders.insert(key, known.id.to_string());
+        for key in known
+            .details
+            .keys
+            .iter()
+            .filter_map(|key| fingerprint_of(key))
+        {
+            match key.strip_prefix(CERT_AUTHORITY) {
+                None => holders.insert(key, known.id.to_string()),
+                Some(key) => authorities.insert(key.to_owned(), known.id.to_string()),
+            };
         }
     }
-    for (id, entry) in &wanted.operators {
-        for (index, key) in entry.keys.iter().enumerate() {
-            let Some(key) = of_one(key) else { continue };
+    let declared = || {
+        wanted.operators.iter().flat_map(|(id, entry)| {
+            let keys = entry.keys.iter().enumerate();
+            keys.filter_map(move |(index, key)| Some((id, index, fingerprint_of(key)?)))
+        })
+    };
+    for (id, index, key) in declared() {
+        let Some(authority) = key.strip_prefix(CERT_AUTHORITY) else {
             let holder = holders.entry(key).or_insert_with(|| id.to_string());
             if holder != id.as_str() {
                 let sentence = format!("is `{holder}`'s key; a key belongs to one person");
-                let place = Place::default().key("operators").key(id.as_str());
-                draft.fault(&place.key("keys").index(index), sentence);
+                draft.fault(&key_of(id, index), sentence);
             }
-        }
+            continue;
+        };
+        authorities.insert(authority.to_owned(), id.to_string());
+    }
+    for (id, index, key) in declared() {
+        let plain = key.strip_prefix(CERT_AUTHORITY).unwrap_or(&key);
+        let (Some(holder), Some(certified)) = (holders.get(plain), authorities.get(plain)) else {
+            continue;
+        };
+        let sentence = format!(
+            "is an authority for `{certified}` and `{holder}`'s own key; an authority is nobody's key"
+        );
+        draft.fault(&key_of(id, index), sentence);
     }
 }
 
-/// The fingerprint, unless it is an authority's: that one certifies many people.
-fn of_one(key: &str) -> Option<String> {
-    fingerprint_of(key).filter(|key| !key.starts_with(CERT_AUTHORITY))
+fn key_of(id: &OperatorId, index: usize) -> Place {
+    let place = Place::default().key("operators").key(id.as_str());
+    place.key("keys").index(index)
 }
 
 fn contacts(draft: &mut Draft<'_>, wanted: &Wanted) {

@@ -6,6 +6,7 @@ use crate::ssh::files::{Allowed, BOTH};
 use crate::ssh::handler::{OperatorChannel, OperatorHandle, REFUSED};
 use access::forward::Endpoint;
 use access::grant::Operation;
+use access::request::Direction;
 use recordings::ChannelKind;
 use std::sync::Arc;
 
@@ -90,10 +91,19 @@ impl Run {
             Self::Shell => &[Operation::Shell],
             Self::Exec(_) => &[Operation::Exec],
             Self::Scp { scp, .. } => match scp.direction {
-                command::Direction::Upload => &[Operation::Upload],
-                command::Direction::Download => &[Operation::Download],
+                Direction::Upload => &[Operation::Upload],
+                Direction::Download => &[Operation::Download],
             },
             Self::Sftp => &BOTH,
+        }
+    }
+
+    /// What a client calls the request (RFC 4254, 6.5).
+    pub(crate) const fn request(&self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Exec(_) | Self::Scp { .. } => "exec",
+            Self::Sftp => "subsystem",
         }
     }
 

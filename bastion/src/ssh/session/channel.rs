@@ -7,9 +7,10 @@ use super::{Live, Running, append, codes, sentences};
 use crate::ssh::filter::{Files, Filter, Protocol};
 use crate::ssh::handler::OperatorChannel;
 use crate::ssh::relay::{End, FarEnd, Order, RelayEnd, Tap, relay};
-use crate::ssh::{Front, command, requests, scp, sftp};
+use crate::ssh::{Front, command, scp, sftp};
 use access::forward::Endpoint;
 use access::grant::Operation;
+use access::request::is_ours;
 use bytes::Bytes;
 use recordings::{Answer, JournalEvent};
 use russh::ChannelMsg;
@@ -241,7 +242,7 @@ impl Live {
         for (name, value) in &start.env {
             self.journal_request(number, "env", &format!("{name}={value}"), Answer::Success)
                 .await?;
-            if !requests::is_ours(name) {
+            if !is_ours(name) {
                 channel
                     .set_env(false, name.as_str(), value.as_str())
                     .await

@@ -1,4 +1,7 @@
-//! What is asked beside a shell or a command is refused and traced, and the session goes on.
+//! What is asked beside a shell or a command is refused and traced, and the session goes on; and in
+//! `matrix`, every protocol is refused under every condition that is missing.
+
+mod matrix;
 
 use e2e::ssh::run;
 use e2e::{Bastion, Common, Options, Ran, free_port};
