@@ -444,5 +444,5 @@ fn passed(upload: bool, path: &[u8], contents: &[u8]) -> Option<Passed> {
     let arrow = if upload { "<-" } else { "->" };
     let sha256 = recordings::keys::hex(digest(&SHA256, contents).as_ref());
     let path = format!("/there {arrow} {}", shown(path));
-    (!contents.is_empty()).then(|| (path, contents.len() as u64, sha256))
+    (!contents.is_empty()).then_some((path, contents.len() as u64, sha256))
 }

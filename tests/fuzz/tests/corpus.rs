@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+type Target = (&'static str, fn(&[u8]));
+
 #[test]
 fn what_is_kept_of_the_corpus_holds() {
-    let targets: [(&str, fn(&[u8])); 7] = [
+    let targets: [Target; 7] = [
         ("login_name", fuzz::login_name::holds),
         ("command", fuzz::command::holds),
         ("scp", fuzz::scp::holds),
