@@ -10,8 +10,8 @@ use recordings::JournalEvent;
 use std::collections::VecDeque;
 use std::mem;
 
-/// The longest line that is followed, its end included. OpenSSH reads lines into buffers of 2048
-/// bytes, some of them of 16 KiB since 8.3, and takes what does not fit for the next one.
+/// The longest line that is followed, its end included: OpenSSH reads so much at most, and takes
+/// what does not fit for the next one.
 const LONGEST: usize = 2047;
 /// Directories within each other.
 const DEEPEST: usize = 256;

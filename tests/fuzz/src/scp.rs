@@ -9,9 +9,7 @@ use crate::ssh::scp::Conversation;
 use recordings::JournalEvent;
 use ring::digest::{SHA256, digest};
 
-/// What OpenSSH reads a line into: 2048 bytes, and 16 KiB for records since 8.3.
-const BUFFERS: [usize; 2] = [2048, 16 * 1024];
-/// What is followed at most of each.
+/// What OpenSSH reads at most of a line.
 const LONGEST: usize = 2047;
 const DEEPEST: usize = 256;
 const MOST_OWED: usize = 64;
@@ -46,11 +44,10 @@ fn cut_anywhere(given: &mut Given<'_>) {
 
 /// An operator sends what he likes to a target's scp.
 fn uploaded(given: &mut Given<'_>) {
-    let buffer = BUFFERS[given.below(2)];
     let waits = given.yes();
     let (mut decisions, mut cuts) = (Given(given.bytes()), Given(given.bytes()));
     let sent = stretched(given);
-    let sink = Sink::reads(&sent, buffer, &mut decisions);
+    let sink = Sink::reads(&sent, &mut decisions);
     let mut followed = Followed::new(true);
     let mut answers = sink.answers.iter().peekable();
     let mut at = 0;
@@ -228,10 +225,10 @@ struct Sink {
 }
 
 impl Sink {
-    fn reads(sent: &[u8], buffer: usize, decisions: &mut Given<'_>) -> Self {
+    fn reads(sent: &[u8], decisions: &mut Given<'_>) -> Self {
         let mut sink = Self::default();
         sink.answer(b"\0");
-        sink.gave_up = sink.records(sent, buffer, decisions).is_none();
+        sink.gave_up = sink.records(sent, decisions).is_none();
         if sink.gave_up {
             sink.answer(b"\x01scp: protocol error\n");
         }
@@ -239,11 +236,11 @@ impl Sink {
     }
 
     /// `None` where it ends for what it read; otherwise nothing more is sent.
-    fn records(&mut self, sent: &[u8], buffer: usize, decisions: &mut Given<'_>) -> Option<()> {
+    fn records(&mut self, sent: &[u8], decisions: &mut Given<'_>) -> Option<()> {
         while self.at < sent.len() {
-            let line = self.line(sent, buffer - 1);
+            let line = self.line(sent, LONGEST);
             let is_whole = line.ends_with(b"\n");
-            if !is_whole && line.len() < buffer - 1 {
+            if !is_whole && line.len() < LONGEST {
                 return Some(());
             }
             let record = line.strip_suffix(b"\n").unwrap_or(line);
@@ -294,8 +291,8 @@ impl Sink {
         match end {
             0 => self.at += 1,
             1 => {
-                let line = self.line(sent, 2048);
-                if !line.ends_with(b"\n") && line.len() < 2048 {
+                let line = self.line(sent, 1 + LONGEST);
+                if !line.ends_with(b"\n") && line.len() < 1 + LONGEST {
                     return Some(());
                 }
             }
@@ -431,8 +428,8 @@ impl Source {
         let end = rest.iter().position(|byte| *byte == b'\n');
         let whole = end.map_or(rest.len(), |end| end + 1);
         self.longest = self.longest.max(whole + 1);
-        self.answered += 1 + whole.min(2047);
-        if end.is_none() && whole < 2047 {
+        self.answered += 1 + whole.min(LONGEST);
+        if end.is_none() && whole < LONGEST {
             return None;
         }
         (*mark == 1).then_some(Answered::No)

@@ -136,7 +136,7 @@ fn what_cannot_be_followed_is_noted_and_counted() {
 /// What OpenSSH's own scp takes for the next line must not pass for the end of this one.
 #[test]
 fn a_sentence_that_is_too_long_hides_no_file() {
-    let long = [b"\x01".as_slice(), &[b'x'; 16_383]].concat();
+    let long = [b"\x01".as_slice(), &[b'x'; 2046]].concat();
     let mut talk = Talk::new("scp -t /dst", 100);
     talk.answers(b"\0");
     talk.sends(&long);
