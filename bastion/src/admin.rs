@@ -60,7 +60,7 @@ pub(crate) fn public_key(text: &str) -> Result<String, String> {
     let Ok(key) = PublicKey::from_openssh(text) else {
         return Err("is not a public key in OpenSSH's format (`ssh-ed25519 AAAA…`)".to_owned());
     };
-    match crate::ssh::login::may_be_declared(&key) {
+    match crate::ssh::key_strength::may_be_declared(&key) {
         Ok(()) => Ok(text.to_owned()),
         Err(weak) => Err(weak.to_string()),
     }

@@ -35,12 +35,15 @@ pub(crate) struct Ssh {
     pub(crate) listen: SocketAddr,
     /// How operators reach it, for the sentences they read.
     pub(crate) name: String,
+    /// What connections of operators are protected with. Those to targets are not touched by it.
+    pub(crate) algorithms: Algorithms,
     /// From connection to proven second factor, whatever is sent meanwhile.
     pub(crate) login_grace_s: u64,
     pub(crate) max_connections: usize,
     /// Sessions on targets at once.
     pub(crate) max_sessions: usize,
     pub(crate) max_unauthenticated: usize,
+    /// For IPv6, of one /64. So many at once, and then five a second.
     pub(crate) max_unauthenticated_per_address: usize,
     pub(crate) max_attempts: usize,
     pub(crate) max_channels: usize,
@@ -57,6 +60,17 @@ pub(crate) struct Ssh {
     pub(crate) banner: String,
     /// Bytes kept of the output of one command; all of it is counted and hashed.
     pub(crate) exec_record_cap: u64,
+}
+
+/// What operators are offered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Algorithms {
+    /// Hybrid post-quantum key exchange first, then curve25519.
+    #[default]
+    Default,
+    /// Hybrid post-quantum key exchange (OpenSSH since 9.9) and AES-GCM, and nothing else.
+    Strict,
 }
 
 /// `[web]`: the two origins.
@@ -104,6 +118,7 @@ impl Default for Ssh {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 2222)),
             name: "localhost".to_owned(),
+            algorithms: Algorithms::Default,
             login_grace_s: 30,
             max_connections: 2000,
             max_sessions: 1000,
@@ -494,6 +509,10 @@ mod tests {
             (
                 "[ssh]\nname = '-oProxyCommand=x'",
                 "line 2, `ssh.name`: is not a host name",
+            ),
+            (
+                "[ssh]\n\nalgorithms = 'weak'",
+                "line 3, `ssh.algorithms`: unknown variant `weak`, expected `default` or `strict`",
             ),
             (
                 "[ssh]\nreuse_second_factor_s = 901",

@@ -2,11 +2,12 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `listener` | takes connections, with limits before anybody has proven anything |
+//! | `listener`, `gate` | takes connections, with limits before anybody has proven anything |
+//! | `algorithms` | what they are protected with |
 //! | `connection` | one connection from its first byte to its last |
 //! | `handler` | the library's callbacks; `access::request` says what may pass |
 //! | `jump` | `ssh -J`: a connection to a target within one to the bastion |
-//! | `login` (pure) | what a user name means, which keys are taken |
+//! | `login`, `key_strength` (pure) | what a user name means, which keys are taken |
 //! | `second_factor` | a code, or a passkey confirmed on the host page |
 //! | `certificate` | certificates of operators: which are issued, and which are taken |
 //! | `forward` | `-L`, `-D`, `-W`: a connection from the target, where the plan lists it |
@@ -20,6 +21,7 @@
 //! | `menu`, `console` | the bastion's own commands |
 //! | `recovery` | what a stopped bastion left open |
 
+mod algorithms;
 mod certificate;
 mod command;
 pub(crate) mod connection;
@@ -27,8 +29,10 @@ mod console;
 mod files;
 mod filter;
 mod forward;
+mod gate;
 pub(crate) mod handler;
 mod jump;
+pub(crate) mod key_strength;
 pub(crate) mod listener;
 pub(crate) mod login;
 mod menu;
@@ -45,10 +49,7 @@ mod upstream;
 use crate::config::Config;
 use crate::secrets::SshKeys;
 use access::{OperatorId, SessionId, Time};
-use russh::Preferred;
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use session::Live;
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -202,61 +203,5 @@ impl Reuse {
             .get(key)
             .filter(|(_, until)| now < *until)
             .map(|(proven, _)| proven.clone())
-    }
-}
-
-/// The algorithms for a client that knows AES-GCM, which this gives whatever the client would rather
-/// have: OpenSSH's prefers a stream cipher, and AES-CTR with a MAC of its own after that (ANSSI OpenSSH
-/// note R15). It also costs the least.
-fn preferred_over_gcm() -> Preferred {
-    Preferred {
-        cipher: Cow::Borrowed(&[russh::cipher::AES_256_GCM, russh::cipher::AES_128_GCM]),
-        ..preferred()
-    }
-}
-
-/// The algorithms of both sides: post-quantum hybrid first, no SHA-1, no compression (ANSSI
-/// OpenSSH note R15, cryptography guide 2.04).
-fn preferred() -> Preferred {
-    use russh::{cipher, compression, kex, mac};
-    Preferred {
-        kex: Cow::Borrowed(&[
-            kex::MLKEM768X25519_SHA256,
-            kex::CURVE25519,
-            kex::CURVE25519_PRE_RFC_8731,
-            kex::EXTENSION_SUPPORT_AS_CLIENT,
-            kex::EXTENSION_SUPPORT_AS_SERVER,
-            kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
-            kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
-        ]),
-        key: Cow::Borrowed(&[
-            Algorithm::Ed25519,
-            Algorithm::SkEd25519,
-            Algorithm::Ecdsa {
-                curve: EcdsaCurve::NistP256,
-            },
-            Algorithm::Ecdsa {
-                curve: EcdsaCurve::NistP384,
-            },
-            Algorithm::Ecdsa {
-                curve: EcdsaCurve::NistP521,
-            },
-            Algorithm::SkEcdsaSha2NistP256,
-            Algorithm::Rsa {
-                hash: Some(HashAlg::Sha512),
-            },
-            Algorithm::Rsa {
-                hash: Some(HashAlg::Sha256),
-            },
-        ]),
-        host_key_certificates: Cow::Borrowed(&[]),
-        cipher: Cow::Borrowed(&[
-            cipher::AES_256_GCM,
-            cipher::AES_128_GCM,
-            cipher::AES_256_CTR,
-            cipher::CHACHA20_POLY1305,
-        ]),
-        mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
-        compression: Cow::Borrowed(&[compression::NONE]),
     }
 }

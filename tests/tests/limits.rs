@@ -2,9 +2,10 @@
 //! database; who is in has his limits too.
 
 use e2e::{Bastion, Options, Ran, eventually, now};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,71 @@ fn connections_that_never_log_in_keep_nobody_out_and_are_gone_after_the_grace_ti
     );
 }
 
+/// Two thousand strangers from fifty addresses, who come again when they are sent away: silent, with
+/// an identification that never ends, with garbage.
+#[test]
+fn a_flood_of_strangers_leaves_who_is_in_alone_and_lets_others_in() {
+    let bastion = Bastion::start(Options::logged_in_already());
+    let shared = bastion.share("alice");
+    let mut cat = shared
+        .command(&[])
+        .arg("cat")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut input, mut output) = (cat.stdin.take().unwrap(), cat.stdout.take().unwrap());
+    let mut echo = |word: &[u8; 6]| {
+        input.write_all(word).unwrap();
+        let mut back = [0; 6];
+        output.read_exact(&mut back).unwrap();
+        assert_eq!(&back, word);
+    };
+    echo(b"before");
+    let (sockets, memory, entries) = (bastion.sockets(), bastion.rss_kib(), bastion.entries());
+    let flood = Flood::of(&bastion);
+    for word in [b"during", b"amidst", b"within", b"inside"] {
+        echo(word);
+        assert_eq!(bastion.ssh("bob").run("echo in").ok(), "in\n");
+    }
+    // A hundred strangers, two files each, and what bob had.
+    assert!(
+        bastion.sockets() <= sockets + 220,
+        "{} of {sockets}",
+        bastion.sockets()
+    );
+    let grown = bastion.rss_kib().saturating_sub(memory);
+    assert!(grown < 32 * 1024, "{grown} KiB");
+    drop(flood);
+    eventually("their places are free", Duration::from_secs(20), || {
+        bastion.sockets() <= sockets
+    });
+    echo(b"after!");
+    drop(input);
+    assert!(cat.wait().unwrap().success());
+    let strangers = bastion.entries().len() - entries.len();
+    // Of bob's four sessions, and the log's own.
+    assert!(strangers < 60, "{strangers} entries");
+}
+
+/// Whoever takes all the places of an address and then says nothing gives them up to who means it.
+#[test]
+fn held_places_are_given_up_to_who_logs_in_from_the_same_address() {
+    let bastion = Bastion::start(Options::logged_in_already());
+    let address: SocketAddr = bastion.ready.ssh.parse().unwrap();
+    let _strangers: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let held = now();
+    eventually("alice is in", Duration::from_secs(15), || {
+        bastion.ssh("alice").run("echo in").stdout == "in\n"
+    });
+    assert!(
+        held.elapsed() < Duration::from_secs(20),
+        "and not because the others' 30 s were over"
+    );
+}
+
 #[test]
 fn one_address_takes_no_more_than_its_share_of_places() {
     let bastion = Bastion::start(Options::logged_in_already());
@@ -80,7 +146,7 @@ fn one_address_takes_no_more_than_its_share_of_places() {
         .count();
     assert_eq!(greeted, 20, "of 60 from one address");
     drop(strangers);
-    eventually("the places are free again", Duration::from_secs(5), || {
+    eventually("there are places again", Duration::from_secs(5), || {
         bastion.ssh("alice").run("echo in").status == Some(0)
     });
 }
@@ -212,22 +278,52 @@ fn a_thousand_short_connections_leave_nothing_behind() {
             stream.write_all(b"SSH-2.0-hello\r\n").ok();
         }
     }
-    // Through the key exchange, too.
+    // Through the key exchange, too, once so many have been from here.
     for _ in 0..10 {
-        let scan = Command::new("ssh-keyscan")
-            .args(["-T", "5", "-p", &address.port().to_string(), "127.0.0.1"])
-            .output()
-            .unwrap();
-        assert!(
-            String::from_utf8_lossy(&scan.stdout).contains("ssh-ed25519"),
-            "{scan:?}"
-        );
+        eventually("a key is shown", Duration::from_secs(10), || {
+            let port = address.port().to_string();
+            let scan = Command::new("ssh-keyscan")
+                .args(["-t", "ed25519", "-T", "5", "-p", &port, "127.0.0.1"])
+                .output()
+                .unwrap();
+            String::from_utf8_lossy(&scan.stdout).contains("ssh-ed25519")
+        });
     }
     eventually("they are closed", Duration::from_secs(10), || {
         bastion.sockets() <= before.1
     });
     let grown = bastion.rss_kib().saturating_sub(before.0);
     assert!(grown < 16 * 1024, "{grown} KiB");
+}
+
+/// The strangers of `hostile/flood.py`; gone when dropped.
+struct Flood(Child);
+
+impl Flood {
+    /// Once every one of them has come.
+    fn of(bastion: &Bastion) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile/flood.py");
+        let (_, port) = bastion.ready.ssh.rsplit_once(':').unwrap();
+        let mut child = Command::new("/usr/bin/python3")
+            .arg(script)
+            .arg(port)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let output = child.stdout.as_mut().unwrap();
+        BufReader::new(output).read_line(&mut line).unwrap();
+        assert_eq!(line, "flooding\n");
+        Self(child)
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
 
 /// Ends the talking with the test, however it ends.

@@ -6,6 +6,8 @@ use e2e::ssh::run;
 use e2e::sshd::new_key;
 use e2e::{Bastion, Common, Options, eventually, now};
 use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,75 @@ fn a_key_alone_is_refused_and_nothing_reaches_the_target() {
     assert!(bastion.sessions("alice").is_empty());
     assert!(bastion.events("login.succeeded").is_empty());
     assert!(bastion.events("session.opened").is_empty());
+}
+
+/// By ssh-audit, which those who test a bastion from outside begin with.
+#[test]
+fn an_audit_of_the_algorithms_finds_none_that_fails() {
+    // Of its own: who audits has used up what his address may do.
+    let bastion = Bastion::start(Options::default());
+    let found = Audit::of(&bastion.ready.ssh);
+    assert_eq!(found.notes("fail"), [] as [&str; 0], "{}", found.0);
+    // No key exchange that is weaker than curve25519, and those beside it are the whole of them.
+    assert_eq!(
+        found.algorithms("kex"),
+        [
+            "mlkem768x25519-sha256",
+            "curve25519-sha256",
+            "curve25519-sha256@libssh.org",
+            "ext-info-s",
+            "kex-strict-s-v00@openssh.com"
+        ]
+    );
+    let post_quantum = "does not provide protection against post-quantum attacks";
+    assert_eq!(found.notes("warn"), [post_quantum; 2], "{}", found.0);
+    assert_eq!(found.0["compression"], serde_json::json!(["none"]));
+    // Of Terrapin, only that the other side must know of it as well.
+    let more = found.0["additional_notes"].to_string();
+    assert!(
+        more.contains("properly supports the strict key exchange"),
+        "{more}"
+    );
+    assert!(!more.contains("throttling"), "{more}");
+
+    let strict = bastion.another_with("algorithms = 'strict'\n");
+    let found = Audit::of(&strict.address);
+    assert_eq!(
+        found.notes("fail"),
+        found.notes("warn"),
+        "there is neither: {}",
+        found.0
+    );
+    assert_eq!(
+        found.algorithms("kex"),
+        [
+            "mlkem768x25519-sha256",
+            "ext-info-s",
+            "kex-strict-s-v00@openssh.com"
+        ]
+    );
+    assert_eq!(found.algorithms("key"), ["ssh-ed25519"]);
+    assert_eq!(
+        found.algorithms("enc"),
+        ["aes256-gcm@openssh.com", "aes128-gcm@openssh.com"]
+    );
+    assert_eq!(
+        found.0["additional_notes"],
+        serde_json::json!([]),
+        "{}",
+        found.0
+    );
+    // A client that knows nothing of it stays outside.
+    let (host, port) = strict.address.rsplit_once(':').unwrap();
+    let mut older = Command::new("ssh");
+    older.args(["-F", "none", "-oBatchMode=yes", "-p", port, host]);
+    older.arg("-oKexAlgorithms=curve25519-sha256");
+    let ran = run(older, b"", Duration::from_secs(20));
+    assert_eq!(ran.status, Some(255), "{ran:?}");
+    assert!(
+        ran.stderr.contains("no matching key exchange method"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -346,4 +417,39 @@ fn bastion_itself(bastion: &Bastion, login: &str) -> e2e::Shared {
         events.iter().any(|event| event["who"]["id"] == login)
     });
     shared
+}
+
+/// What ssh-audit says of a server, as it says it to programs.
+struct Audit(Value);
+
+impl Audit {
+    fn of(address: &str) -> Self {
+        let program =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ssh-audit/bin/ssh-audit");
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let mut command = Command::new(&program);
+        command.args(["-jj", "-p", port, host]);
+        let ran = run(command, b"", Duration::from_secs(60));
+        let found: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| {
+            panic!("{} ({error}): {ran:?}", program.display());
+        });
+        assert_eq!(found["cves"], serde_json::json!([]), "{found}");
+        Self(found)
+    }
+
+    fn algorithms(&self, kind: &str) -> Vec<&str> {
+        let named = self.0[kind].as_array().unwrap().iter();
+        named.filter_map(|one| one["algorithm"].as_str()).collect()
+    }
+
+    /// All notes of this weight, of algorithms of every kind.
+    fn notes(&self, weight: &str) -> Vec<&str> {
+        let kinds = ["kex", "key", "enc", "mac"].iter();
+        kinds
+            .flat_map(|kind| self.0[kind].as_array().unwrap())
+            .filter_map(|one| one["notes"][weight].as_array())
+            .flatten()
+            .map(|note| note.as_str().unwrap())
+            .collect()
+    }
 }

@@ -5,7 +5,8 @@
 //! everything else that makes a certificate good is checked here (OpenSSH `PROTOCOL.certkeys`).
 
 use super::Front;
-use super::login::{self, Login};
+use super::key_strength;
+use super::login::Login;
 use super::session::{self, Proven};
 use crate::{clock, secrets};
 use access::certificate::CertificateRequest;
@@ -265,7 +266,7 @@ fn names(shown: &Signed, login: &Login, source: IpAddr) -> Result<(), NotTaken> 
 /// RSA is left out: which hash a certificate's key signed with is not told, and it may be SHA-1.
 fn is_certifiable(key: &KeyData) -> Result<()> {
     let key = PublicKey::from(key.clone());
-    login::may_be_declared(&key)?;
+    key_strength::may_be_declared(&key)?;
     if matches!(key.key_data(), KeyData::Rsa(_)) {
         bail!(
             "certificates are taken for ed25519 and ecdsa keys; make one with   ssh-keygen -t ed25519"

@@ -1,6 +1,7 @@
 //! One SSH connection of an operator's, from its first byte to its last, and what its callbacks,
 //! channels and ends share. It comes from the listener, or through another one (`jump`).
 
+use super::gate::Progress;
 use super::handler::Handler;
 use super::login::Destination;
 use super::session::{self, Live, NotOpened, Proven, Wish};
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) front: Arc<Front>,
     pub(crate) source: IpAddr,
     pub(crate) proven: OnceLock<Proven>,
+    /// Before anybody is in.
+    pub(crate) progress: Arc<Progress>,
     /// Keys that were proven, and no second factor yet.
     half_way: std::sync::Mutex<Vec<HalfWay>>,
     /// Opened by the first channel that needs them; one for each place that is gone to.
@@ -85,11 +88,17 @@ impl Drop for ChannelPlace {
 }
 
 impl Connection {
-    pub(crate) fn new(front: Arc<Front>, source: IpAddr, stop: watch::Receiver<bool>) -> Arc<Self> {
+    pub(crate) fn new(
+        front: Arc<Front>,
+        source: IpAddr,
+        progress: Arc<Progress>,
+        stop: watch::Receiver<bool>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             front,
             source,
             proven: OnceLock::new(),
+            progress,
             half_way: std::sync::Mutex::default(),
             sessions: std::sync::Mutex::new(Sessions::Open(Vec::new())),
             openings: Turns::default(),
@@ -119,6 +128,7 @@ impl Connection {
 
     /// Notes that somebody has come half way.
     pub(crate) fn is_half_way(&self, half_way: HalfWay) {
+        self.progress.has_a_key();
         let mut known = self.half_way.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.contains(&half_way) {
             known.push(half_way);

@@ -8,7 +8,8 @@
 
 use super::certificate::{self, NotTaken};
 use super::connection::{ChannelPlace, Connection, HalfWay};
-use super::login::{self, Destination, Login, Wanted};
+use super::key_strength;
+use super::login::{Destination, Login, Wanted};
 use super::second_factor::{Answer, Challenge, Factored};
 use super::session::{self, NotOpened, Proven, Run, Start, Terminal, Wish};
 use super::traces::Trace;
@@ -181,7 +182,7 @@ impl Handler {
 
     async fn key_proven(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Option<Auth> {
         let login = Login::parse(user).ok()?;
-        login::is_strong(key.public_key, key.algorithm).ok()?;
+        key_strength::is_strong(key.public_key, key.algorithm).ok()?;
         let operator = self.operator(&login).await?;
         let key = ProvenKey {
             key: key.public_key.fingerprint(HashAlg::Sha256).to_string(),
@@ -502,6 +503,7 @@ impl russh::server::Handler for Handler {
     }
 
     async fn auth_none(&mut self, user: &str) -> Result<Auth, Self::Error> {
+        self.connection.progress.talks();
         Ok(self.inside(user).unwrap_or_else(only_keys))
     }
 
@@ -510,6 +512,7 @@ impl russh::server::Handler for Handler {
         _: &str,
         _: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
+        self.connection.progress.talks();
         // Whatever is offered may be signed with: an offer tells nobody which keys are known.
         Ok(Auth::Accept)
     }

@@ -96,7 +96,12 @@ async fn answer(
         return;
     };
     reply.accept().await;
-    let inner = Connection::new(Arc::clone(&outer.front), outer.source, outer.stop.clone());
+    let inner = Connection::new(
+        Arc::clone(&outer.front),
+        outer.source,
+        Arc::default(),
+        outer.stop.clone(),
+    );
     if inner.proven.set(proven.clone()).is_err() {
         return;
     }

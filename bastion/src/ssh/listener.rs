@@ -1,20 +1,21 @@
-//! Takes connections. Before anybody has proven anything: a cap on all of them, one per source
-//! address, a deadline for the login whatever is sent, and not one row written.
+//! Takes connections. Before anybody has proven anything: few places (`gate`), a deadline for the
+//! login whatever is sent, and not one row written.
 
 use super::connection::{self, Connection, stopped};
+use super::gate::{Entry, Gate, Place};
 use super::handler::Handler;
-use super::{CHANNEL_QUEUE, Front, SSH_ID, WINDOW, preferred, preferred_over_gcm};
+use super::{CHANNEL_QUEUE, Front, SSH_ID, WINDOW, algorithms};
+use crate::clock;
 use anyhow::Result;
 use russh::keys::Certificate;
 use russh::server::Config;
 use russh::{MethodKind, MethodSet, SshId};
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -25,18 +26,23 @@ pub(crate) async fn run(
     mut stop: watch::Receiver<bool>,
 ) -> Result<()> {
     let config = Arc::new(server_config(&front, &[MethodKind::PublicKey], &[]));
-    let gate = Arc::new(Gate::new(&front));
+    let gate = Gate::new(&front.config.ssh);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let Some(entry) = gate.enter(peer.ip()) else {
+                    let Some((stream, socket)) = twice(stream) else {
+                        debug!(%peer, "the socket was gone");
+                        continue;
+                    };
+                    let Some(entry) = gate.enter(peer.ip(), severing(&socket), clock::monotonic()) else {
                         debug!(%peer, "turned away: too many connections");
                         continue;
                     };
+                    let connection = Came { stream, socket, peer, entry };
                     let (front, config, stop) = (Arc::clone(&front), Arc::clone(&config), stop.clone());
-                    connections.spawn(attend(front, config, stream, peer, entry, stop));
+                    connections.spawn(attend(front, config, connection, stop));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: others must end first.
@@ -59,36 +65,41 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// One connection, over a socket.
-async fn attend(
-    front: Arc<Front>,
-    config: Arc<Config>,
+/// A connection that was let through the gate.
+struct Came {
     stream: TcpStream,
+    socket: Arc<std::net::TcpStream>,
     peer: SocketAddr,
-    mut entry: Entry,
-    stop: watch::Receiver<bool>,
-) {
-    let Some((stream, socket)) = twice(stream) else {
-        debug!(%peer, "the socket was gone");
-        return;
-    };
-    let connection = Connection::new(front, peer.ip().to_canonical(), stop);
+    entry: Entry,
+}
+
+/// One connection, over a socket.
+async fn attend(front: Arc<Front>, config: Arc<Config>, came: Came, stop: watch::Receiver<bool>) {
+    let mut entry = came.entry;
+    let stranger = entry.stranger.take();
+    let progress = stranger.as_ref().map(Place::progress).unwrap_or_default();
+    let source = came.peer.ip().to_canonical();
+    let connection = Connection::new(front, source, progress, stop);
     let handler = Handler::new(Arc::clone(&connection));
-    let unauthenticated = entry.unauthenticated.take();
-    let logged_in = move || drop(unauthenticated);
-    let sever = move || {
-        socket.shutdown(Shutdown::Both).ok();
-    };
-    connection::attend(connection, config, stream, handler, logged_in, sever).await;
+    let logged_in = move || stranger.map(Place::logged_in).unwrap_or_default();
+    let sever = severing(&came.socket);
+    connection::attend(connection, config, came.stream, handler, logged_in, sever).await;
     drop(entry);
 }
 
 /// The socket once to read and write, and once to shut down whatever becomes of the first.
-fn twice(stream: TcpStream) -> Option<(TcpStream, std::net::TcpStream)> {
+fn twice(stream: TcpStream) -> Option<(TcpStream, Arc<std::net::TcpStream>)> {
     stream.set_nodelay(true).ok()?;
     let stream = stream.into_std().ok()?;
-    let socket = stream.try_clone().ok()?;
+    let socket = Arc::new(stream.try_clone().ok()?);
     Some((TcpStream::from_std(stream).ok()?, socket))
+}
+
+fn severing(socket: &Arc<std::net::TcpStream>) -> impl Fn() + Send + use<> {
+    let socket = Arc::clone(socket);
+    move || {
+        socket.shutdown(Shutdown::Both).ok();
+    }
 }
 
 /// What every connection of operators begins with.
@@ -115,77 +126,8 @@ pub(crate) fn server_config(
         nodelay: true,
         ..Config::default()
     };
-    let for_gcm = config(preferred_over_gcm(), None);
-    config(preferred(), Some(Arc::new(for_gcm)))
-}
-
-/// Counts connections: all of them, and those of one address that have not logged in.
-struct Gate {
-    all: Arc<Semaphore>,
-    unauthenticated: Arc<Semaphore>,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    most_by_address: usize,
-}
-
-/// One connection's place. Dropped when the connection ends.
-struct Entry {
-    _all: OwnedSemaphorePermit,
-    unauthenticated: Option<(OwnedSemaphorePermit, FromAddress)>,
-}
-
-/// One of an address's unauthenticated connections.
-struct FromAddress {
-    address: IpAddr,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-impl Gate {
-    fn new(front: &Front) -> Self {
-        let ssh = &front.config.ssh;
-        Self {
-            all: Arc::new(Semaphore::new(ssh.max_connections)),
-            unauthenticated: Arc::new(Semaphore::new(ssh.max_unauthenticated)),
-            by_address: Arc::default(),
-            most_by_address: ssh.max_unauthenticated_per_address,
-        }
-    }
-
-    /// A place for one more connection from `address`, if there is one.
-    fn enter(&self, address: IpAddr) -> Option<Entry> {
-        let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let unauthenticated = Arc::clone(&self.unauthenticated).try_acquire_owned().ok()?;
-        let mut by_address = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let count = by_address.entry(address).or_default();
-        if *count >= self.most_by_address {
-            return None;
-        }
-        *count += 1;
-        drop(by_address);
-        let from = FromAddress {
-            address,
-            by_address: Arc::clone(&self.by_address),
-        };
-        Some(Entry {
-            _all: all,
-            unauthenticated: Some((unauthenticated, from)),
-        })
-    }
-}
-
-impl Drop for FromAddress {
-    fn drop(&mut self) {
-        let mut by_address = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&self.address);
-            }
-        }
-    }
+    let algorithms = front.config.ssh.algorithms;
+    let for_gcm = algorithms::where_gcm_is_known(algorithms);
+    let for_gcm = for_gcm.map(|preferred| Arc::new(config(preferred, None)));
+    config(algorithms::offered(algorithms), for_gcm)
 }

@@ -11,14 +11,16 @@ use recordings::JournalEvent;
 use std::collections::VecDeque;
 use std::mem;
 
-/// The longest record that is followed: what OpenSSH takes.
-const LONGEST: usize = 16 * 1024;
+/// The longest line that is followed, its end included: OpenSSH reads so much at most, and takes
+/// what does not fit for the next one.
+const LONGEST: usize = 2047;
 /// Directories within each other.
 const DEEPEST: usize = 256;
-/// Answers that may be owed at once. Nobody sends on before he was answered, but for clients that
-/// send one file whole.
+/// Answers that may be owed, or given in advance, at once. Nobody sends on before he was answered,
+/// but for clients that send one file whole.
 const MOST_OWED: usize = 64;
 const UNANSWERED: &str = "more than was answered";
+const TOO_LONG: &str = "a sentence that is too long";
 
 /// One scp channel.
 pub(crate) struct Conversation {
@@ -29,7 +31,13 @@ pub(crate) struct Conversation {
     stand: Stand,
     answer: Answer,
     owed: VecDeque<Owed>,
+    /// Answers to what was not sent yet: whoever takes files can give them, and whoever sends files
+    /// reads them one by one as he comes to it.
+    early: VecDeque<Said>,
 }
+
+/// An answer: a sentence where it did not go well.
+type Said = Option<String>;
 
 /// How far the side that sends files has come.
 enum Stand {
@@ -104,6 +112,7 @@ impl Conversation {
             stand: Stand::Record(Vec::new()),
             answer: Answer::Byte,
             owed: VecDeque::from([Owed::Beginning]),
+            early: VecDeque::new(),
         }
     }
 
@@ -172,6 +181,12 @@ impl Conversation {
                     (Stand::Lost(rest), Default::default())
                 }
             };
+            while !self.owed.is_empty()
+                && !matches!(self.stand, Stand::Lost(_))
+                && let Some(said) = self.early.pop_front()
+            {
+                self.settle(said, events);
+            }
         }
     }
 
@@ -186,27 +201,27 @@ impl Conversation {
             Some(end) => data.split_at_checked(end + 1).unwrap_or((data, &[])),
             None => (data, Default::default()),
         };
+        let is_a_sentence = matches!(line.first().or(data.first()), Some(1 | 2));
+        if is_a_sentence {
+            let (of, text) = (None, line);
+            return (Stand::Sentence { of, text }, data);
+        }
         if line.len() + part.len() > LONGEST {
-            return self.lose("a record that is too long", data, events);
+            return self.lose("a record that is too long", &[&line, data].concat(), events);
         }
         line.extend_from_slice(part);
-        if let Some(1 | 2) = line.first() {
-            let text = line.get(1..).unwrap_or_default().to_vec();
-            if end.is_none() {
-                return (Stand::Sentence { of: None, text }, rest);
-            }
-            events.push(self.said(&text));
-            return (Stand::Record(Vec::new()), rest);
-        }
         if end.is_none() {
             return (Stand::Record(line), rest);
         }
         if self.owes_too_much() {
-            return self.lose(UNANSWERED, data, events);
+            return self.lose(UNANSWERED, &[&line, rest].concat(), events);
         }
-        line.pop();
-        let owed = match self.read(&line) {
-            Record::NotFollowed => return self.lose("a record that is none", data, events),
+        let record = line.strip_suffix(b"\n").unwrap_or(&line);
+        let owed = match self.read(record) {
+            Record::NotFollowed => {
+                let rest = [&line, rest].concat();
+                return self.lose("a record that is none", &rest, events);
+            }
             Record::File(file) => {
                 events.push(self.note(
                     &file.path,
@@ -217,7 +232,8 @@ impl Conversation {
                 return (Stand::Offered(*file), rest);
             }
             Record::Directory(_) if self.within.len() >= DEEPEST => {
-                return self.lose("directories within too many others", data, events);
+                let rest = [&line, rest].concat();
+                return self.lose("directories within too many others", &rest, events);
             }
             Record::Directory(name) => {
                 self.within.push(name);
@@ -254,7 +270,7 @@ impl Conversation {
                 }))
             }),
             Some((b'D', rest)) => named(rest).map(|(_, _, name)| Record::Directory(name)),
-            Some((b'E', [])) => Some(Record::End),
+            Some((b'E', _)) => Some(Record::End),
             Some((b'T', _)) => Some(Record::Times),
             _ => None,
         };
@@ -281,7 +297,7 @@ impl Conversation {
             }
             1 | 2 => {
                 let (of, text) = (Some(file), Vec::new());
-                (Stand::Sentence { of, text }, rest)
+                (Stand::Sentence { of, text }, data)
             }
             _ => {
                 events.push(self.passed(&file, "followed by what is no end"));
@@ -297,17 +313,20 @@ impl Conversation {
         data: &'d [u8],
         events: &mut Vec<JournalEvent>,
     ) -> (Stand, &'d [u8]) {
-        let (ended, rest) = line(&mut text, data);
+        let Some((ended, rest)) = line(&mut text, data) else {
+            events.extend(of.map(|file| self.passed(&file, "followed by what is no end")));
+            return self.lose(TOO_LONG, &[&text, data].concat(), events);
+        };
         if !ended {
             return (Stand::Sentence { of, text }, rest);
         }
         let stand = Stand::Record(Vec::new());
-        events.push(self.said(&text));
+        events.push(self.said(without_mark(&text)));
         if let Some(mut file) = of {
             file.tally.failed();
             if self.owes_too_much() {
                 events.push(self.passed(&file, "not answered"));
-                return self.lose(UNANSWERED, data, events);
+                return self.lose(UNANSWERED, &[text.as_slice(), b"\n", rest].concat(), events);
             }
             self.owed.push_back(Owed::Contents(Box::new(file)));
         }
@@ -321,29 +340,41 @@ impl Conversation {
                 return;
             }
             match &mut self.answer {
-                Answer::Byte => {
+                Answer::Byte if *byte == 0 => {
                     data = rest;
-                    if let 1 | 2 = byte {
-                        self.answer = Answer::Sentence(Vec::new());
-                    } else {
-                        self.settle(None, events);
-                    }
+                    self.has_answered(None, events);
                 }
+                // Any other byte is a no, with a sentence.
+                Answer::Byte => self.answer = Answer::Sentence(Vec::new()),
                 Answer::Sentence(text) => {
-                    let (ended, rest) = line(text, data);
+                    let Some((ended, rest)) = line(text, data) else {
+                        self.answer = Answer::Byte;
+                        self.give_up(TOO_LONG, "not followed to its end", events);
+                        return;
+                    };
                     data = rest;
                     if ended {
-                        let said = shown(text);
+                        let said = shown(without_mark(text));
                         self.answer = Answer::Byte;
-                        self.settle(Some(said), events);
+                        self.has_answered(Some(said), events);
                     }
                 }
             }
         }
     }
 
-    /// Something was answered, with a sentence if it did not go well.
-    fn settle(&mut self, said: Option<String>, events: &mut Vec<JournalEvent>) {
+    /// Something was answered: what is owed an answer, or what is to come.
+    fn has_answered(&mut self, said: Said, events: &mut Vec<JournalEvent>) {
+        if !self.owed.is_empty() {
+            self.settle(said, events);
+        } else if self.early.len() < MOST_OWED {
+            self.early.push_back(said);
+        } else {
+            self.give_up("answers to nothing", "not followed to its end", events);
+        }
+    }
+
+    fn settle(&mut self, said: Said, events: &mut Vec<JournalEvent>) {
         let failed = said.is_some();
         let outcome = said.unwrap_or_else(|| "done".to_owned());
         match self.owed.pop_front() {
@@ -356,21 +387,25 @@ impl Conversation {
                         Stand::Record(Vec::new())
                     }
                     Stand::Offered(file) => contents(file),
-                    stand if failed => {
-                        events.extend(stand.file().map(|file| self.passed(file, &outcome)));
-                        let sent = "contents of a file that was not taken";
-                        self.lose(sent, &[], events).0
-                    }
                     Stand::Record(_)
                     | Stand::Contents { .. }
                     | Stand::Trailer(_)
                     | Stand::Sentence { .. }
                     | Stand::Lost(_) => stand,
                 };
+                if failed && !self.is_at_a_beginning() {
+                    let sent = "contents of a file that was not taken";
+                    self.give_up(sent, &outcome, events);
+                }
             }
             Some(Owed::Directory) if failed => {
                 events.push(self.said(outcome.as_bytes()));
-                self.within.pop();
+                if self.is_at_a_beginning() {
+                    self.within.pop();
+                } else {
+                    let sent = "contents of a directory that was not taken";
+                    self.give_up(sent, "not followed to its end", events);
+                }
             }
             Some(Owed::Directory | Owed::Other | Owed::Beginning) | None => {
                 if failed {
@@ -378,6 +413,18 @@ impl Conversation {
                 }
             }
         }
+    }
+
+    /// Whether nothing was sent since what was answered last.
+    fn is_at_a_beginning(&self) -> bool {
+        self.owed.is_empty() && matches!(&self.stand, Stand::Record(line) if line.is_empty())
+    }
+
+    /// The same as [`Conversation::lose`]; what was under way is told first.
+    fn give_up(&mut self, what: &str, outcome: &str, events: &mut Vec<JournalEvent>) {
+        let stand = mem::replace(&mut self.stand, Stand::Record(Vec::new()));
+        events.extend(stand.file().map(|file| self.passed(file, outcome)));
+        self.stand = self.lose(what, &[], events).0;
     }
 
     fn owes_too_much(&self) -> bool {
@@ -388,7 +435,7 @@ impl Conversation {
     fn lose<'d>(
         &self,
         what: &str,
-        data: &'d [u8],
+        data: &[u8],
         events: &mut Vec<JournalEvent>,
     ) -> (Stand, &'d [u8]) {
         events.push(note(format!(
@@ -459,14 +506,26 @@ fn note(text: String) -> JournalEvent {
     }
 }
 
-/// Reads on to the end of the line, keeping as much as fits. Whether it has ended, and the rest.
-fn line<'d>(text: &mut Vec<u8>, data: &'d [u8]) -> (bool, &'d [u8]) {
+/// A sentence begins with the byte that says that it is one, or with any other that is no yes.
+fn without_mark(text: &[u8]) -> &[u8] {
+    match text.split_first() {
+        Some((1 | 2, said)) => said,
+        Some(_) | None => text,
+    }
+}
+
+/// Reads on to the end of a sentence. Whether it has ended, and the rest; `None` where it is too
+/// long.
+fn line<'d>(text: &mut Vec<u8>, data: &'d [u8]) -> Option<(bool, &'d [u8])> {
     let end = data.iter().position(|byte| *byte == b'\n');
     let part = data.get(..end.unwrap_or(data.len())).unwrap_or_default();
-    let room = LONGEST.saturating_sub(text.len());
-    text.extend_from_slice(part.get(..room).unwrap_or(part));
+    // Its end counts, too.
+    if text.len() + part.len() >= LONGEST {
+        return None;
+    }
+    text.extend_from_slice(part);
     let rest = data.get(part.len() + usize::from(end.is_some())..);
-    (end.is_some(), rest.unwrap_or_default())
+    Some((end.is_some(), rest.unwrap_or_default()))
 }
 
 /// `0644 5 name`.

@@ -354,6 +354,10 @@ impl Table {
             Some(handle) => self.opened.number(handle)?,
             None => 0,
         };
+        let has_contents = matches!(request, Request::Read { .. } | Request::Write { .. });
+        if has_contents && !self.opened.is_file(of) {
+            return None;
+        }
         Some(match request {
             Request::Open { path, access } => Asked::Open {
                 path: shown(path).into(),

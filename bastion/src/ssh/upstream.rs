@@ -274,7 +274,7 @@ fn config(pinned: &[PublicKey]) -> client::Config {
         nodelay: true,
         preferred: Preferred {
             key: host_key_algorithms(pinned),
-            ..super::preferred()
+            ..super::algorithms::preferred()
         },
         ..client::Config::default()
     }

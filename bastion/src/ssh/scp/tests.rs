@@ -133,6 +133,94 @@ fn what_cannot_be_followed_is_noted_and_counted() {
     assert!(lines[2].contains("only counted and hashed"), "{lines:?}");
 }
 
+/// What OpenSSH's own scp takes for the next line must not pass for the end of this one.
+#[test]
+fn a_sentence_that_is_too_long_hides_no_file() {
+    let long = [b"\x01".as_slice(), &[b'x'; 2046]].concat();
+    let mut talk = Talk::new("scp -t /dst", 100);
+    talk.answers(b"\0");
+    talk.sends(&long);
+    talk.sends(b"C0644 3 hidden\nabc\0");
+    talk.end();
+    assert!(talk.lines()[0].contains("too long; what follows is only counted"));
+
+    let mut talk = Talk::new("scp -t /dst", 100);
+    talk.answers(b"\0");
+    talk.sends(b"C0644 3 a\n");
+    talk.answers(b"\0");
+    talk.sends(b"abc");
+    talk.sends(&long);
+    talk.sends(b"C0644 3 hidden\nabc\0");
+    talk.end();
+    let lines = talk.lines();
+    assert!(lines[1].starts_with("upload /dst <- a 3 "), "{lines:?}");
+    assert!(lines[2].contains("too long; what follows is only counted"));
+
+    let mut talk = Talk::new("scp -f /src", 100);
+    talk.answers(&long);
+    talk.sends(b"C0644 3 hidden\n");
+    talk.end();
+    assert!(talk.lines()[0].contains("too long; what follows is only counted"));
+}
+
+/// scp takes any answer but a zero for a no, up to the end of its line.
+#[test]
+fn any_other_answer_is_a_no() {
+    let mut talk = Talk::new("scp -f /src", 1);
+    talk.answers(b"\0");
+    talk.sends(b"C0644 100 a\n");
+    talk.answers(b"no!\n");
+    talk.sends(b"C0644 3 b\n");
+    talk.answers(b"\0");
+    talk.sends(b"abc\0");
+    talk.answers(b"\0");
+    let lines = talk.lines();
+    assert_eq!(lines[1], "download_offer /src -> a no!");
+    assert_eq!(
+        lines[3],
+        format!("download /src -> b 3 {SHA_ABC} done, mode 0644")
+    );
+}
+
+/// Whoever takes files can answer in advance: it is read when what it answers was sent.
+#[test]
+fn answers_in_advance_are_of_what_comes() {
+    let mut talk = Talk::new("scp -f /src", 5);
+    talk.answers(b"\0\x01no\n\0\0");
+    talk.sends(b"C0644 100 a\n");
+    talk.sends(b"C0644 3 b\nabc\0");
+    let lines = talk.lines();
+    assert_eq!(lines[1], "download_offer /src -> a no");
+    assert_eq!(
+        lines[3],
+        format!("download /src -> b 3 {SHA_ABC} done, mode 0644")
+    );
+    let mut talk = Talk::new("scp -f /src", 5);
+    talk.answers(&[0; 100]);
+    assert!(talk.lines()[0].contains("answers to nothing"));
+}
+
+/// What is in a directory that was not made is elsewhere, or nowhere.
+#[test]
+fn contents_of_a_directory_that_was_not_taken_are_not_named() {
+    let mut talk = Talk::new("scp -rt /dst", 100);
+    talk.answers(b"\0");
+    talk.sends(b"D0755 0 x\n");
+    talk.answers(b"\x01no\n");
+    talk.sends(b"C0644 3 a\n");
+    assert_eq!(
+        talk.lines()[2],
+        "upload_offer /dst <- a begun, mode 0644",
+        "it is in the one above"
+    );
+    let mut talk = Talk::new("scp -rt /dst", 100);
+    talk.answers(b"\0");
+    talk.sends(b"D0755 0 x\nC0644 3 a\n");
+    talk.answers(b"\x01no\n");
+    let lines = talk.lines();
+    assert!(lines.last().unwrap().contains("only counted"), "{lines:?}");
+}
+
 #[test]
 fn what_was_broken_off_is_told_at_the_end() {
     let mut talk = Talk::new("scp -f /src", 7);

@@ -93,6 +93,12 @@ impl Opened {
         self.open.get(&number)
     }
 
+    /// Whether it is a file and no directory.
+    pub(super) fn is_file(&self, number: u64) -> bool {
+        let open = self.open.get(&number);
+        matches!(open.map(|open| &open.what), Some(What::File(_)))
+    }
+
     /// What is written to this file.
     pub(super) fn up(&mut self, number: u64) -> Option<&mut Tally> {
         match &mut self.open.get_mut(&number)?.what {

@@ -243,6 +243,21 @@ fn nothing_passes_to_what_is_not_open_here() {
 }
 
 #[test]
+fn a_directory_has_no_contents() {
+    let mut talk = Talk::greeted(&BOTH_WAYS);
+    talk.asks(&packet(11, &[number4(1), string("/dir")]))
+        .unwrap();
+    talk.answers(&packet(102, &[number4(1), string("h")]))
+        .unwrap();
+    talk.at_target.clear();
+    talk.asks(&write(2, 0, b"abc")).unwrap();
+    assert_eq!(talk.refusal(), (2, FAILURE));
+    talk.asks(&read(3, 0, 10)).unwrap();
+    assert_eq!(talk.refusal(), (3, FAILURE));
+    assert!(talk.at_target.is_empty());
+}
+
+#[test]
 fn what_does_not_pass_in_order_is_noted() {
     let mut talk = Talk::greeted(&BOTH_WAYS);
     talk.asks(&open(1, "/x", 2)).unwrap();
