@@ -161,6 +161,22 @@ fn every_value_in_every_state_reads_back_as_it_was_kept() {
         let kept = intervention(&customer_id(), &plan_text(), state);
         round_trip(&kept);
         if state == "approved" {
+            let later = plan_text().window.end().plus(HOUR);
+            let asked = kept
+                .clone()
+                .ask_extension(later, "it takes longer", &alice(), NOW)
+                .unwrap()
+                .into_parts()
+                .0;
+            round_trip(&asked);
+            for decision in [Decision::Approve, refusal_by_customer()] {
+                let signed = signed(&asked, &claire(), &decision);
+                let decided = asked
+                    .clone()
+                    .decide(&claire(), &people(), decision, signed, NOW);
+                round_trip(decided.unwrap().value());
+            }
+            round_trip(asked.aged(plan_text().window.end()).unwrap().value());
             round_trip(
                 &kept
                     .amend(plan_text(), &alice(), NOW)
@@ -700,6 +716,13 @@ fn intervention_events() -> Vec<Row> {
         let signed = signed(&open, &claire(), &decision);
         event(open.decide(&claire(), &people(), decision, signed, NOW))
     };
+    let later = plan_text().window.end().plus(HOUR);
+    let of_extension = |decision: Decision| {
+        let asked = at("approved").ask_extension(later, "it takes longer", &alice(), NOW);
+        let open = asked.unwrap().into_parts().0;
+        let signed = signed(&open, &claire(), &decision);
+        event(open.decide(&claire(), &people(), decision, signed, NOW))
+    };
     let drafted = Intervention::draft(at("draft").id, customer_id(), plan_text(), &alice(), NOW);
     // Ends at NOW, so that time alone may do something then.
     let mut ending = plan_text();
@@ -758,6 +781,24 @@ fn intervention_events() -> Vec<Row> {
             subject,
         ),
         (
+            event(at("approved").ask_extension(later, "it takes longer", &alice(), NOW)),
+            "intervention.extension_asked",
+            "alice",
+            subject,
+        ),
+        (
+            of_extension(Decision::Approve),
+            "intervention.extended",
+            "claire",
+            subject,
+        ),
+        (
+            of_extension(refusal_by_customer()),
+            "intervention.extension_refused",
+            "claire",
+            subject,
+        ),
+        (
             event(at("submitted").withdraw(&alice(), NOW)),
             "intervention.withdrawn",
             "alice",
@@ -789,8 +830,16 @@ fn session_events() -> Vec<Row> {
     let permit = decide(&good_facts(), NOW).unwrap();
     let id = session("live").id;
     let opened = Session::open(id, &permit, "", FactorUse::Fresh, NOW);
+    let mut shorter = session("live");
+    shorter.ends_at = NOW.plus(HOUR);
     vec![
         (event(opened), "session.opened", "alice", subject),
+        (
+            said(shorter.follow(&permit, NOW).unwrap().unwrap()),
+            "session.continued",
+            "bastion",
+            subject,
+        ),
         (
             event(session("live").end("logout", "ab12", by(), NOW)),
             "session.ended",

@@ -4,7 +4,9 @@ use crate::engine::{Store, Tx, on};
 use crate::error::StoreError;
 use crate::row::{Row, Signed, Stamp, Stored, number_or_dash, value, values};
 use access::intervention::InterventionState;
-use access::{Approval, CustomerId, Intervention, InterventionId, OperatorId, TargetId, Time};
+use access::{
+    Approval, CustomerId, Intervention, InterventionId, OperatorId, Plan, TargetId, Time,
+};
 
 const INSERT: &str = "INSERT INTO interventions (id, version, created_at, changed_at, body, \
      customer_id, requested_by, state, window_start, window_end, ages_at) \
@@ -47,17 +49,21 @@ impl Row for Intervention {
     fn approvals(&self) -> Vec<Signed> {
         let signed = |approval: &Approval| {
             let plan = self.plan_version(approval.plan_version);
-            let stated = plan.is_some_and(|plan| {
-                plan.hash() == approval.plan_hash && approval.states(self, plan)
-            });
+            let version = approval.plan_version;
+            let stated = plan
+                .filter(|plan| plan.hash() == approval.plan_hash && approval.states(self, plan));
+            let wrong = match stated {
+                None => Some(format!(
+                    "its statement is not what was shown for plan version {version}"
+                )),
+                Some(plan) if extends_something_else(self, plan) => Some(format!(
+                    "plan version {version} is more than a later end of the one it extends"
+                )),
+                Some(_) => None,
+            };
             Signed {
                 approval: approval.clone(),
-                wrong: (!stated).then(|| {
-                    format!(
-                        "its statement is not what was shown for plan version {}",
-                        approval.plan_version
-                    )
-                }),
+                wrong,
             }
         };
         let mut all: Vec<Signed> = self.approvals.iter().map(signed).collect();
@@ -230,6 +236,14 @@ async fn write_operators(tx: &mut Tx, intervention: &Intervention) -> Result<(),
         .map(|_| ()))?;
     }
     Ok(())
+}
+
+/// Whether a version says that it only extends an earlier one, and changes something else.
+fn extends_something_else(intervention: &Intervention, plan: &Plan) -> bool {
+    plan.extends.as_ref().is_some_and(|extends| {
+        let earlier = intervention.plan_version(extends.version);
+        !earlier.is_some_and(|earlier| plan.only_extends(earlier))
+    })
 }
 
 const fn state(intervention: &Intervention) -> &'static str {
