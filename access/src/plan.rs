@@ -61,6 +61,13 @@ pub struct PlanText {
 pub const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_hours(31 * 24);
 
 impl PlanText {
+    /// Each account of each system.
+    pub fn places(&self) -> impl Iterator<Item = (&TargetId, &AccountName)> {
+        let accounts = &self.accounts;
+        let at = move |target| accounts.iter().map(move |account| (target, account));
+        self.targets.iter().flat_map(at)
+    }
+
     /// Refuses a plan that a contact could not decide on.
     pub(crate) fn check(&self, now: Time) -> Result<(), Refusal> {
         require_text("purpose", &self.purpose, 10, 2000)?;
