@@ -5,18 +5,22 @@
 
 pub mod bastion;
 pub mod browser;
+pub mod decision;
 mod keeper;
 pub mod postgres;
 pub mod shared;
 pub mod ssh;
 pub mod sshd;
+pub mod terminal;
 
 pub use bastion::{Another, Bastion, Options};
 pub use browser::Browser;
+pub use decision::decided;
 pub use postgres::Postgres;
 pub use shared::Shared;
 pub use ssh::{Ran, Ssh, Way};
 pub use sshd::Sshd;
+pub use terminal::terminal;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -3,17 +3,16 @@
 //!
 //! Needs `curl` and Python with paramiko beside OpenSSH.
 
-use access::approval::{Assertion, Decision, Statement};
+use access::approval::Decision;
 use access::audit::{hex, sha256};
 use access::forward::parse_list;
 use access::grant::Operation;
-use access::intervention::Signed;
 use access::plan::PlanText;
 use access::session::SessionState;
 use access::{Intervention, InterventionId, Operator, Session};
 use e2e::bastion::TARGET;
 use e2e::ssh::run;
-use e2e::{Bastion, Common, Options, Ran, Ssh, Way, eventually, free_port, now, time};
+use e2e::{Bastion, Common, Options, Ran, Ssh, Way, decided, eventually, free_port, now, time};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
@@ -569,7 +568,7 @@ fn a_plan_that_lists_it_no_longer_ends_what_is_open_there() {
         let requester = store.operator(&one.requested_by).await.unwrap().unwrap();
         let amended = one.amend(text, &requester, time()).unwrap();
         let amended = amended.into_parts().0;
-        let signed = decided(&store, amended).await;
+        let signed = decided(&store, amended, Decision::Approve).await;
         store.save(signed).await.unwrap();
     });
     assert_eq!(all_of(stream), b"", "it has ended");
@@ -795,32 +794,8 @@ async fn approved(store: &Store, text: PlanText) {
         .save(draft.submit(&by, time()).unwrap())
         .await
         .unwrap();
-    let signed = decided(store, submitted).await;
+    let signed = decided(store, submitted, Decision::Approve).await;
     store.save(signed).await.unwrap();
-}
-
-/// The approval of an approver of the customer's, by a passkey that is none.
-async fn decided(store: &Store, one: Intervention) -> access::Changed<Intervention> {
-    let contacts = store.contacts().await.unwrap();
-    let kind = access::contact::ContactKind::Approver;
-    let contact = contacts
-        .into_iter()
-        .find(|contact| contact.details.kinds.contains(&kind))
-        .unwrap();
-    let people = store.operators().await.unwrap();
-    let signed = Signed {
-        statement: Statement::compose(&one, &Decision::Approve, &contact.id, "bm9uY2U"),
-        nonce: "bm9uY2U".to_owned(),
-        assertion: Assertion {
-            credential_id: "Y3JlZA".to_owned(),
-            client_data_json: "e30".to_owned(),
-            authenticator_data: "AA".to_owned(),
-            signature: "c2ln".to_owned(),
-            public_key: "{}".to_owned(),
-        },
-    };
-    one.decide(&contact, &people, Decision::Approve, signed, time())
-        .unwrap()
 }
 
 // ---- what listens on the target ----
