@@ -30,6 +30,7 @@ fn the_event_of_each_transition_says_what_who_whose_and_about_what() {
         register_events(),
         grant_events(),
         intervention_events(),
+        extension_events(),
         session_events(),
     ]
     .concat();
@@ -716,13 +717,6 @@ fn intervention_events() -> Vec<Row> {
         let signed = signed(&open, &claire(), &decision);
         event(open.decide(&claire(), &people(), decision, signed, NOW))
     };
-    let later = plan_text().window.end().plus(HOUR);
-    let of_extension = |decision: Decision| {
-        let asked = at("approved").ask_extension(later, "it takes longer", &alice(), NOW);
-        let open = asked.unwrap().into_parts().0;
-        let signed = signed(&open, &claire(), &decision);
-        event(open.decide(&claire(), &people(), decision, signed, NOW))
-    };
     let drafted = Intervention::draft(at("draft").id, customer_id(), plan_text(), &alice(), NOW);
     // Ends at NOW, so that time alone may do something then.
     let mut ending = plan_text();
@@ -781,24 +775,6 @@ fn intervention_events() -> Vec<Row> {
             subject,
         ),
         (
-            event(at("approved").ask_extension(later, "it takes longer", &alice(), NOW)),
-            "intervention.extension_asked",
-            "alice",
-            subject,
-        ),
-        (
-            of_extension(Decision::Approve),
-            "intervention.extended",
-            "claire",
-            subject,
-        ),
-        (
-            of_extension(refusal_by_customer()),
-            "intervention.extension_refused",
-            "claire",
-            subject,
-        ),
-        (
             event(at("submitted").withdraw(&alice(), NOW)),
             "intervention.withdrawn",
             "alice",
@@ -820,6 +796,38 @@ fn intervention_events() -> Vec<Row> {
             aged("submitted"),
             "intervention.expired",
             "bastion",
+            subject,
+        ),
+    ]
+}
+
+fn extension_events() -> Vec<Row> {
+    let subject = "intervention INT-2026-00042";
+    let later = plan_text().window.end().plus(HOUR);
+    let approved = || intervention(&customer_id(), &plan_text(), "approved");
+    let asked = || approved().ask_extension(later, "it takes longer", &alice(), NOW);
+    let decided = |decision: Decision| {
+        let open = asked().unwrap().into_parts().0;
+        let signed = signed(&open, &claire(), &decision);
+        event(open.decide(&claire(), &people(), decision, signed, NOW))
+    };
+    vec![
+        (
+            event(asked()),
+            "intervention.extension_asked",
+            "alice",
+            subject,
+        ),
+        (
+            decided(Decision::Approve),
+            "intervention.extended",
+            "claire",
+            subject,
+        ),
+        (
+            decided(refusal_by_customer()),
+            "intervention.extension_refused",
+            "claire",
             subject,
         ),
     ]

@@ -377,7 +377,7 @@ fn an_extension_that_was_written_by_hand_is_none() {
     type Change = fn(&mut PlanText);
     let rows: [(&str, Change); 6] = [
         ("a later end", |t| {
-            t.window = window(NOW, later().plus(HOUR))
+            t.window = window(NOW, later().plus(HOUR));
         }),
         ("an earlier start", |t| {
             t.window = window(NOW.minus(2 * HOUR), later());
@@ -385,7 +385,7 @@ fn an_extension_that_was_written_by_hand_is_none() {
         ("an operator", |t| _ = t.operators.insert(olga().id)),
         ("an account", |t| _ = t.accounts.insert(account("postgres"))),
         ("an operation", |t| {
-            _ = t.operations.insert(Operation::Upload)
+            _ = t.operations.insert(Operation::Upload);
         }),
         ("a destination", |t| {
             t.forwards = parse_list("localhost:5432").unwrap();

@@ -23,6 +23,10 @@ import fcntl, os, pty, signal, struct, sys, termios, time
 size = (80, 24)
 child = master = None
 seen = b""
+def late(*_):
+    sys.exit(f"still waiting, after {seen!r}")
+signal.signal(signal.SIGALRM, late)
+signal.alarm(35)
 def resize(columns, rows):
     global size
     size = (columns, rows)

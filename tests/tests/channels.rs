@@ -65,11 +65,13 @@ fn more_time_is_asked_for_in_the_sessions_own_terminal_by_both_ways_in() {
     ] {
         let file = bastion.dir.path().join(motive);
         let ssh = bastion.ssh("bob").by(way).motive(motive).option("-tt");
-        // What is typed before, within and after; `~~` is OpenSSH's own word for one `~`.
+        // What is typed before, within and after; `~~` is OpenSSH's own word for
+        // one `~`, which reaches the target once nothing has followed it.
         let script = r#"
-start("stty -echo; echo rea''dy; cat > 'FILE'; echo sa''ved")
+start("echo rea''dy; cat > 'FILE'; echo sa''ved")
 expect("ready")
 send("before\r")
+expect("before\r\n")
 send("~+")
 expect("how many minutes? (Ctrl-C: none) [30] ")
 send("soon\r")
@@ -80,14 +82,19 @@ send("the copy is slow\r")
 expect("instead of")
 expect("is asked for")
 send("after ~+\r")
+expect("after ~+\r\n")
 send("~+")
 expect("how many minutes")
 send("\x03")
-expect("nothing was asked for")
+expect("nothing was asked for\r\n")
+send("\r")
+expect("\r\n")
 send("~~")
-time.sleep(1.2)
+expect("~")
 send("+\r")
+expect("+\r\n")
 send("~/bin\r")
+expect("~/bin\r\n")
 send("\x04")
 expect("saved")
 exits(0)
@@ -98,7 +105,7 @@ exits(0)
         );
         assert!(typed.status.success(), "{way:?}: {typed:?}");
         let reached = std::fs::read_to_string(&file).unwrap();
-        assert_eq!(reached, "before\nafter ~+\n~+\n~/bin\n", "{way:?}");
+        assert_eq!(reached, "before\nafter ~+\n\n~+\n~/bin\n", "{way:?}");
 
         let session = bastion.ended_session(motive);
         let journal = bastion.journal(&session);

@@ -69,6 +69,13 @@ fn a_session_that_the_customer_extends_lives_on_beyond_the_old_end() {
         .run("extend 5m me too")
         .refused_with("extension_pending");
 
+    let session = bastion.session("extended");
+    eventually("the terminal is told", Duration::from_secs(10), || {
+        // What is durable by now, which may be nothing yet.
+        let opened = bastion.exported(&session);
+        std::fs::read_to_string(opened.file("channel-0.cast"))
+            .is_ok_and(|shown| shown.contains("alice asked for time until"))
+    });
     let state = bastion.state().to_str().unwrap();
     let approved = bastion.command(&["demo", "--approve", number, "--state", state]);
     assert!(approved.status.success(), "{approved:?}");
@@ -97,7 +104,7 @@ fn a_session_that_the_customer_extends_lives_on_beyond_the_old_end() {
     drop(terminal.client.stdin.take());
     terminal.client.kill().unwrap();
     let shown = terminal.wait();
-    shown.says("asked for time until");
+    shown.says("alice asked for time until");
     shown.says("[bastion] extended until");
     let session = bastion.ended_session("extended");
     let journal = bastion.journal(&session);

@@ -179,7 +179,7 @@ impl Live {
                 orders.try_send(Order::Say(sentence)).ok();
             }
         }
-        pending().await
+        pending::<()>().await;
     }
 
     /// Its people need not be told of what one of them has just asked for.
