@@ -110,7 +110,7 @@ impl Card {
             when: words.window(plan.window),
             more: one.waiting_extension(now).map(|waiting| {
                 let until = words.time(waiting.text.window.end());
-                words.with("home-extension", "until", until)
+                words.with("home-extension-until", "until", until)
             }),
             deadline: deadline(one).map(|until| words.span(now, until)),
             health: words.health_data(plan.health_data),
