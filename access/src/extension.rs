@@ -125,6 +125,14 @@ impl Intervention {
         self.extension.as_ref().unwrap_or(&self.plan)
     }
 
+    /// Whether a version that says it only extends an earlier one does so; others say nothing.
+    pub fn extends_nothing_but_the_end(&self, plan: &Plan) -> bool {
+        plan.extends.as_ref().is_none_or(|extends| {
+            let earlier = self.plan_version(extends.version);
+            earlier.is_some_and(|earlier| plan.only_extends(earlier))
+        })
+    }
+
     /// What the customer's decision makes of it.
     pub(crate) fn settle_extension(
         &mut self,

@@ -476,6 +476,9 @@ impl Intervention {
     /// The signed approval of this very plan: its statement is, to the letter, what was shown for
     /// signing. Without one, what a row calls approved is not.
     pub fn approval(&self) -> Option<&Approval> {
+        if !self.extends_nothing_but_the_end(&self.plan) {
+            return None;
+        }
         let hash = self.plan.hash();
         self.approvals.iter().rev().find(|approval| {
             approval.decision == Decision::Approve
@@ -609,6 +612,16 @@ impl Intervention {
         let Some(deadline) = self.decidable_until() else {
             return Err(self.not_possible("decided"));
         };
+        // His page shows the plan and the later end: nothing else may be in what he signs.
+        if !self.extends_nothing_but_the_end(self.awaited()) {
+            return Err(Refusal::new(
+                "statement_differs",
+                format!(
+                    "what is asked for on `{}` is more than a later end",
+                    self.id
+                ),
+            ));
+        }
         if now >= deadline {
             return Err(Refusal::new(
                 "deadline_over",

@@ -414,6 +414,16 @@ fn an_extension_that_was_written_by_hand_is_none() {
     row["plan"] = row["extension"].clone();
     let forged: Intervention = serde_json::from_value(row).unwrap();
     assert_eq!(forged.approval(), None);
+    // A question that asks for more than his page shows is not even shown for signing.
+    let mut row = serde_json::to_value(asked()).unwrap();
+    let mut plan = asked().awaited().clone();
+    plan.text.operators.insert(olga().id);
+    row["extension"] = serde_json::to_value(&plan).unwrap();
+    let forged: Intervention = serde_json::from_value(row).unwrap();
+    let shown = forged.statement(&claire(), &people(), &Decision::Approve, NONCE, NOW);
+    assert_eq!(refused(shown), "statement_differs");
+    let outcome = decision(forged, &claire(), &people(), Decision::Approve, NOW);
+    assert_eq!(refused(outcome), "statement_differs");
     // A question that waits in a state in which nothing is asked decides nothing.
     let mut row = serde_json::to_value(intervention(&customer_id(), &plan_text(), "submitted"));
     let row = row.as_mut().unwrap();

@@ -56,7 +56,7 @@ impl Row for Intervention {
                 None => Some(format!(
                     "its statement is not what was shown for plan version {version}"
                 )),
-                Some(plan) if extends_something_else(self, plan) => Some(format!(
+                Some(plan) if !self.extends_nothing_but_the_end(plan) => Some(format!(
                     "plan version {version} is more than a later end of the one it extends"
                 )),
                 Some(_) => None,
@@ -236,14 +236,6 @@ async fn write_operators(tx: &mut Tx, intervention: &Intervention) -> Result<(),
         .map(|_| ()))?;
     }
     Ok(())
-}
-
-/// Whether a version says that it only extends an earlier one, and changes something else.
-fn extends_something_else(intervention: &Intervention, plan: &Plan) -> bool {
-    plan.extends.as_ref().is_some_and(|extends| {
-        let earlier = intervention.plan_version(extends.version);
-        !earlier.is_some_and(|earlier| plan.only_extends(earlier))
-    })
 }
 
 const fn state(intervention: &Intervention) -> &'static str {

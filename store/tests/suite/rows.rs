@@ -2,7 +2,7 @@
 //! named, on either engine.
 
 use crate::world::{
-    Around, World, approval, ask, assertion, decision, enrolment, event, now, on_both, passkey_key,
+    Around, World, ask, assertion, decision, enrolment, event, now, on_both, passkey_key,
     register_customer, signer,
 };
 use access::approval::{Decision, Statement};
@@ -169,19 +169,23 @@ on_both! {
         }
     }
 
-    // Signed by the contact himself over a version that somebody wrote into the row beforehand.
+    // Signed by the contact's own passkey, whatever page he was shown.
     async fn a_signed_version_that_extends_more_than_the_end_does_not_hold(world: World) {
-        let approved = world.approved("alice", "chu").await;
-        let end = approved.plan().text.window.end();
-        let alice = world.operator("alice").await;
-        let asked = approved.ask_extension(end.plus(crate::world::hours(1)), "slow copy", &alice, now()).unwrap();
-        let asked = world.store.save(asked).await.unwrap();
-        let mut row = serde_json::to_value(&asked).unwrap();
-        edit(&mut row, "/extension", |plan| _ = plan.text.operations.insert(Operation::Forward));
-        let tampered: Intervention = serde_json::from_value(row).unwrap();
-        let people = world.store.people_of(&tampered).await.unwrap();
-        let signed = approval(tampered, &world.contact("chu").await, &people);
-        world.store.save(signed).await.unwrap();
+        let waiting = asked_for_more(&world).await;
+        let contact = world.contact("chu").await;
+        let people = world.store.people_of(&waiting).await.unwrap();
+        let extended = decision(waiting, &contact, &people, Decision::Approve);
+        let mut row = serde_json::to_value(world.store.save(extended).await.unwrap()).unwrap();
+        edit(&mut row, "/plan", |plan| _ = plan.text.operations.insert(Operation::Upload));
+        let mut forged: Intervention = serde_json::from_value(row).unwrap();
+        let statement = Statement::compose(&forged, &Decision::Approve, &contact.id, "00");
+        let hash = forged.plan().hash();
+        let signed = forged.approvals.last_mut().unwrap();
+        signed.assertion = assertion(&contact, statement.challenge());
+        (signed.statement, signed.plan_hash) = (statement, hash);
+        assert_eq!(forged.approval(), None, "nor does a login believe it");
+        let mut around = world.around().await;
+        set_body(&mut around, &serde_json::to_string(&forged).unwrap()).await;
         let said = problems(&world).await.join("\n");
         assert!(said.contains("plan version 2 is more than a later end of the one it extends"), "{said}");
     }
