@@ -4,9 +4,7 @@ use crate::engine::{Store, Tx, on};
 use crate::error::StoreError;
 use crate::row::{Row, Signed, Stamp, Stored, number_or_dash, value, values};
 use access::intervention::InterventionState;
-use access::{
-    Approval, CustomerId, Intervention, InterventionId, OperatorId, Plan, TargetId, Time,
-};
+use access::{Approval, CustomerId, Intervention, InterventionId, OperatorId, TargetId, Time};
 
 const INSERT: &str = "INSERT INTO interventions (id, version, created_at, changed_at, body, \
      customer_id, requested_by, state, window_start, window_end, ages_at) \
