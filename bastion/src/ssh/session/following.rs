@@ -37,6 +37,20 @@ pub(super) struct Known {
     ended: usize,
 }
 
+impl Known {
+    /// What there was when a session began; all that came since is news to it.
+    fn at(began: Time, intervention: &Intervention) -> Self {
+        let ended = &intervention.ended_extensions;
+        Self {
+            waiting: intervention
+                .waiting_extension(began)
+                .filter(|plan| plan.written_at < began)
+                .map(|plan| plan.number),
+            ended: ended.iter().filter(|ended| ended.at < began).count(),
+        }
+    }
+}
+
 impl Live {
     /// Its end becomes the one that is permitted now. Until row and entry say so, the old one
     /// stays; whatever fails here is tried again with the next decision.
@@ -117,9 +131,9 @@ impl Live {
             ended: ended.len(),
         };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(was) = known.replace(is) else {
-            return Vec::new();
-        };
+        let was = known
+            .replace(is)
+            .unwrap_or_else(|| Known::at(self.row().started_at, intervention));
         let refused = ended
             .iter()
             .skip(was.ended)
