@@ -27,15 +27,21 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// The statement of `decision` by `approver` on the current plan of `intervention`. `nonce`
-    /// is the server's, used once; base64url or hexadecimal.
+    /// The statement of `decision` by `approver` on the version of the plan of `intervention` that
+    /// waits for one. `nonce` is the server's, used once; base64url or hexadecimal.
     pub fn compose(
         intervention: &Intervention,
         decision: &Decision,
         approver: &ContactId,
         nonce: &str,
     ) -> Self {
-        Self::over(intervention, intervention.plan(), decision, approver, nonce)
+        Self::over(
+            intervention,
+            intervention.awaited(),
+            decision,
+            approver,
+            nonce,
+        )
     }
 
     /// The same on any version of its plan.
@@ -46,7 +52,7 @@ impl Statement {
         approver: &ContactId,
         nonce: &str,
     ) -> Self {
-        let text = canonical(&json!({
+        let mut said = json!({
             "type": "bastion-approval-v1",
             "customer": intervention.customer,
             "intervention": intervention.id,
@@ -57,8 +63,13 @@ impl Statement {
             "decision": decision,
             "approver": approver,
             "nonce": nonce,
-        }));
-        Self { text }
+        });
+        if let (Some(extends), Some(said)) = (&plan.extends, said.as_object_mut()) {
+            said.insert("extends".to_owned(), json!(extends));
+        }
+        Self {
+            text: canonical(&said),
+        }
     }
 
     /// A statement as it was kept.

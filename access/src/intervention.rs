@@ -7,12 +7,13 @@
 //!                    ├─ deadline ─► expired    └─ approve ─► approved ─► closed | revoked
 //! ```
 //! Whether an approved intervention is open is computed from its window. An edit makes a new plan
-//! version and voids every approval of the old one.
+//! version and voids every approval of the old one. More time is `extension`'s.
 
 use crate::approval::{Approval, Assertion, Decision, Statement};
 use crate::audit::{Event, Who};
 use crate::changed::Changed;
 use crate::contact::{Contact, same_mailbox};
+use crate::extension::{EndedExtension, Fate};
 use crate::ids::{ContactId, CustomerId, InterventionId, OperatorId};
 use crate::operator::{Operator, Role};
 use crate::plan::{Plan, PlanText};
@@ -116,10 +117,17 @@ pub struct Intervention {
     pub id: InterventionId,
     pub customer: CustomerId,
     pub requested_by: OperatorId,
-    /// The newest version of the plan.
-    plan: Plan,
-    /// Older versions, oldest first.
+    /// The version of the plan that counts.
+    pub(crate) plan: Plan,
+    /// Those that counted before, oldest first.
     pub earlier_plans: Vec<Plan>,
+    /// A version with a later end that waits for the customer. Until he has approved it, it is
+    /// nothing but a question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) extension: Option<Plan>,
+    /// Those that were never approved, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended_extensions: Vec<EndedExtension>,
     /// Every decision ever signed, on whatever version, oldest first.
     pub approvals: Vec<Approval>,
     pub messages: Vec<Message>,
@@ -145,6 +153,7 @@ impl Intervention {
             text,
             author: by.id.clone(),
             written_at: now,
+            extends: None,
         };
         let intervention = Self {
             id,
@@ -152,6 +161,8 @@ impl Intervention {
             requested_by: by.id.clone(),
             plan,
             earlier_plans: Vec::new(),
+            extension: None,
+            ended_extensions: Vec::new(),
             approvals: Vec::new(),
             messages: Vec::new(),
             state: InterventionState::Draft,
@@ -204,20 +215,21 @@ impl Intervention {
             | InterventionState::Revoked { .. }
             | InterventionState::Closed { .. } => return Err(self.not_possible("amended")),
         };
-        let number = self.plan.number + 1;
         let plan = Plan {
-            number,
+            number: self.next_version(),
             text,
             author: by.id.clone(),
             written_at: now,
+            extends: None,
         };
+        let event = self
+            .event("intervention.amended", Who::Operator(by.id.clone()), now)
+            .with("plan", &plan)
+            .with("plan_sha256", plan.hash());
+        let event = self.end_extension(Fate::Overtaken, event);
         self.earlier_plans
             .push(std::mem::replace(&mut self.plan, plan));
         self.state = state;
-        let event = self
-            .event("intervention.amended", Who::Operator(by.id.clone()), now)
-            .with("plan", &self.plan)
-            .with("plan_sha256", self.plan.hash());
         Ok(Changed::new(self, event))
     }
 
@@ -312,33 +324,36 @@ impl Intervention {
             ));
         }
         let by = Who::Contact(contact.id.clone());
-        let name = match decision {
-            Decision::Approve => "intervention.approved",
-            Decision::Refuse { .. } => "intervention.refused",
+        let name = match (&decision, &self.extension) {
+            (Decision::Approve, None) => "intervention.approved",
+            (Decision::Refuse { .. }, None) => "intervention.refused",
+            (Decision::Approve, Some(_)) => "intervention.extended",
+            (Decision::Refuse { .. }, Some(_)) => "intervention.extension_refused",
         };
+        let (version, hash) = (self.awaited().number, self.awaited().hash());
         let event = self
             .event(name, by, now)
-            .with("plan_version", self.plan.number)
-            .with("plan_sha256", self.plan.hash())
+            .with("plan_version", version)
+            .with("plan_sha256", &hash)
             .with(
                 "statement_sha256",
                 crate::audit::hex(&signed.statement.challenge()),
             )
             .with("assertion", &signed.assertion)
             .with("decision", &decision);
-        self.state = match &decision {
-            Decision::Approve => InterventionState::Approved { at: now },
-            Decision::Refuse { reason } => InterventionState::Refused {
-                by: contact.id.clone(),
-                reason: reason.clone(),
-                at: now,
-            },
+        let event = match &self.extension {
+            Some(extension) => event.with("until", extension.text.window.end().rfc3339()),
+            None => event,
         };
+        match self.extension.take() {
+            Some(extension) => self.settle_extension(extension, contact, &decision, now),
+            None => self.state = decided(contact, &decision, now),
+        }
         self.approvals.push(Approval {
             intervention: self.id.clone(),
             customer: self.customer.clone(),
-            plan_version: self.plan.number,
-            plan_hash: self.plan.hash(),
+            plan_version: version,
+            plan_hash: hash,
             approver: contact.id.clone(),
             decision,
             statement: signed.statement,
@@ -399,17 +414,8 @@ impl Intervention {
         outcome: &str,
         now: Time,
     ) -> Result<Changed<Self>, Refusal> {
-        may_request(by)?;
         require_text("outcome", outcome, 3, 2000)?;
-        if by.id != self.requested_by && !self.plan.text.operators.contains(&by.id) {
-            return Err(Refusal::new(
-                "not_in_intervention",
-                format!(
-                    "`{}` is neither the requester nor an operator of `{}`",
-                    by.id, self.id
-                ),
-            ));
-        }
+        self.only_those_it_names(by)?;
         let InterventionState::Approved { .. } = self.state else {
             return Err(self.not_possible("closed"));
         };
@@ -417,6 +423,7 @@ impl Intervention {
         let event = self
             .event("intervention.closed", who.clone(), now)
             .with("outcome", outcome);
+        let event = self.end_extension(Fate::Overtaken, event);
         self.state = InterventionState::Closed {
             by: who,
             outcome: outcome.to_owned(),
@@ -441,6 +448,7 @@ impl Intervention {
                 let event = self
                     .event("intervention.closed", Who::Bastion, now)
                     .with("outcome", &outcome);
+                let event = self.end_extension(Fate::Unanswered, event);
                 self.state = InterventionState::Closed {
                     by: Who::Bastion,
                     outcome,
@@ -460,7 +468,7 @@ impl Intervention {
         }
     }
 
-    /// The newest version of the plan.
+    /// The version of the plan that counts: the newest, but for an extension that was not approved.
     pub const fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -468,6 +476,9 @@ impl Intervention {
     /// The signed approval of this very plan: its statement is, to the letter, what was shown for
     /// signing. Without one, what a row calls approved is not.
     pub fn approval(&self) -> Option<&Approval> {
+        if !self.extends_nothing_but_the_end(&self.plan) {
+            return None;
+        }
         let hash = self.plan.hash();
         self.approvals.iter().rev().find(|approval| {
             approval.decision == Decision::Approve
@@ -479,11 +490,23 @@ impl Intervention {
         })
     }
 
-    /// The plan as it stood in version `number`.
+    /// The plan as it stood in version `number`, or as it was asked for.
     pub fn plan_version(&self, number: u32) -> Option<&Plan> {
+        self.versions().find(|plan| plan.number == number)
+    }
+
+    /// Every version that ever counted, waits or was not approved; in no order.
+    pub fn versions(&self) -> impl Iterator<Item = &Plan> {
         std::iter::once(&self.plan)
             .chain(&self.earlier_plans)
-            .find(|plan| plan.number == number)
+            .chain(&self.extension)
+            .chain(self.ended_extensions.iter().map(|ended| &ended.plan))
+    }
+
+    /// A number that no version ever had: what was signed on one stays about that one.
+    pub(crate) fn next_version(&self) -> u32 {
+        let newest = self.versions().map(|plan| plan.number).max();
+        newest.unwrap_or_default() + 1
     }
 
     /// How it stands at `now`.
@@ -521,9 +544,30 @@ impl Intervention {
         }
     }
 
+    /// Until when a contact may decide on what waits, if anything does: a plan, or more time, which
+    /// lapses with the window it was asked for.
+    pub const fn decidable_until(&self) -> Option<Time> {
+        match (&self.state, &self.extension) {
+            (InterventionState::Submitted { deadline, .. }, None) => Some(*deadline),
+            (InterventionState::Approved { .. }, Some(_)) => Some(self.plan.text.window.end()),
+            (
+                InterventionState::Draft
+                | InterventionState::Submitted { .. }
+                | InterventionState::InfoRequested { .. }
+                | InterventionState::Approved { .. }
+                | InterventionState::Refused { .. }
+                | InterventionState::Withdrawn { .. }
+                | InterventionState::Expired { .. }
+                | InterventionState::Revoked { .. }
+                | InterventionState::Closed { .. },
+                _,
+            ) => None,
+        }
+    }
+
     /// Refuses what would bring back to life what time has ended, whether or not that was
     /// written down yet.
-    fn must_be_in_time(&self, what: &str, now: Time) -> Result<(), Refusal> {
+    pub(crate) fn must_be_in_time(&self, what: &str, now: Time) -> Result<(), Refusal> {
         match self.due() {
             Some(due) if now >= due => Err(Refusal::new(
                 "deadline_over",
@@ -544,6 +588,7 @@ impl Intervention {
         let event = self
             .event("intervention.revoked", by.clone(), now)
             .with("reason", reason);
+        let event = self.end_extension(Fate::Overtaken, event);
         self.state = InterventionState::Revoked {
             by,
             reason: reason.to_owned(),
@@ -564,9 +609,19 @@ impl Intervention {
         if let Decision::Refuse { reason } = decision {
             require_text("reason", reason, 3, 2000)?;
         }
-        let InterventionState::Submitted { deadline, .. } = self.state else {
+        let Some(deadline) = self.decidable_until() else {
             return Err(self.not_possible("decided"));
         };
+        // His page shows the plan and the later end: nothing else may be in what he signs.
+        if !self.extends_nothing_but_the_end(self.awaited()) {
+            return Err(Refusal::new(
+                "statement_differs",
+                format!(
+                    "what is asked for on `{}` is more than a later end",
+                    self.id
+                ),
+            ));
+        }
         if now >= deadline {
             return Err(Refusal::new(
                 "deadline_over",
@@ -614,6 +669,21 @@ impl Intervention {
         }
     }
 
+    /// The requester, and those whom the plan that counts names.
+    pub(crate) fn only_those_it_names(&self, by: &Operator) -> Result<(), Refusal> {
+        may_request(by)?;
+        if by.id == self.requested_by || self.plan.text.operators.contains(&by.id) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            "not_in_intervention",
+            format!(
+                "`{}` is neither the requester nor an operator of `{}`",
+                by.id, self.id
+            ),
+        ))
+    }
+
     fn only_own_approver(&self, contact: &Contact) -> Result<(), Refusal> {
         if contact.customer != self.customer {
             return Err(Refusal::new(
@@ -624,7 +694,7 @@ impl Intervention {
         contact.may_approve()
     }
 
-    fn not_possible(&self, what: &str) -> Refusal {
+    pub(crate) fn not_possible(&self, what: &str) -> Refusal {
         let state = serde_json::to_value(&self.state)
             .ok()
             .and_then(|v| v.get("state").and_then(|s| s.as_str().map(str::to_owned)))
@@ -635,7 +705,7 @@ impl Intervention {
         )
     }
 
-    fn event(&self, name: &str, by: Who, now: Time) -> Event {
+    pub(crate) fn event(&self, name: &str, by: Who, now: Time) -> Event {
         Event::new(name, by, format!("intervention {}", self.id), now)
             .of_customer(&self.customer)
             .in_intervention(&self.id)
@@ -648,6 +718,17 @@ pub struct Signed {
     pub statement: Statement,
     pub nonce: String,
     pub assertion: Assertion,
+}
+
+fn decided(contact: &Contact, decision: &Decision, now: Time) -> InterventionState {
+    match decision {
+        Decision::Approve => InterventionState::Approved { at: now },
+        Decision::Refuse { reason } => InterventionState::Refused {
+            by: contact.id.clone(),
+            reason: reason.clone(),
+            at: now,
+        },
+    }
 }
 
 fn may_request(by: &Operator) -> Result<(), Refusal> {

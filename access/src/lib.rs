@@ -11,7 +11,7 @@
 //! | [`customer`], [`contact`], [`actor`], [`operator`], [`target`] | who and what |
 //! | [`second_factor`], [`totp`], [`sealed`], [`lockout`], [`confirmation`], [`certificate`], [`credentials`] | how a person proves to be himself |
 //! | [`grant`], [`review`] | named rights, reviewed each year (HDS activity 5, a) |
-//! | [`plan`], [`forward`], [`intervention`], [`approval`], [`assertion`] | prior validation (HDS activity 5, d) |
+//! | [`plan`], [`forward`], [`intervention`], [`extension`], [`approval`], [`assertion`] | prior validation (HDS activity 5, d) |
 //! | [`request`] | what a client can ask for, and what it takes |
 //! | [`mod@decide`] | the one decision (HDS activity 5, b) |
 //! | [`session`] | the trace of one access and its motive (HDS activity 5, c) |
@@ -27,6 +27,7 @@ pub mod contact;
 pub mod credentials;
 pub mod customer;
 pub mod decide;
+pub mod extension;
 pub mod forward;
 pub mod grant;
 pub mod ids;

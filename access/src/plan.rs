@@ -61,6 +61,13 @@ pub struct PlanText {
 pub const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_hours(31 * 24);
 
 impl PlanText {
+    /// Each account of each system.
+    pub fn places(&self) -> impl Iterator<Item = (&TargetId, &AccountName)> {
+        let accounts = &self.accounts;
+        let at = move |target| accounts.iter().map(move |account| (target, account));
+        self.targets.iter().flat_map(at)
+    }
+
     /// Refuses a plan that a contact could not decide on.
     pub(crate) fn check(&self, now: Time) -> Result<(), Refusal> {
         require_text("purpose", &self.purpose, 10, 2000)?;
@@ -119,9 +126,39 @@ pub struct Plan {
     pub text: PlanText,
     pub author: OperatorId,
     pub written_at: Time,
+    /// Where it is an earlier version with a later end, and nothing else. A version that is not
+    /// says nothing of it, neither in what is kept nor in what is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<Extends>,
+}
+
+/// Why a version asks for more time, and of which one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Extends {
+    /// The version that was in force when it was asked for.
+    pub version: u32,
+    /// The end that one had.
+    pub end: Time,
+    pub reason: String,
 }
 
 impl Plan {
+    /// This version with a later end.
+    pub(crate) fn until(&self, end: Time) -> Option<PlanText> {
+        let window = Window::new(self.text.window.start(), end).ok()?;
+        (end > self.text.window.end()).then(|| PlanText {
+            window,
+            ..self.text.clone()
+        })
+    }
+
+    /// Whether it is `earlier` with a later end, and says so.
+    pub fn only_extends(&self, earlier: &Self) -> bool {
+        self.extends.as_ref().is_some_and(|extends| {
+            extends.version == earlier.number && extends.end == earlier.text.window.end()
+        }) && earlier.until(self.text.window.end()).as_ref() == Some(&self.text)
+    }
+
     /// SHA-256 of the canonical JSON (RFC 8785) of this version, lower-case hexadecimal.
     pub fn hash(&self) -> String {
         let value = serde_json::to_value(self).unwrap_or_default();

@@ -117,6 +117,31 @@ impl Session {
         Ok(Changed::new(session, event))
     }
 
+    /// Goes on under what is permitted now: until then, under that version of the plan. `None` where
+    /// nothing of that has changed. The permit is one for this very session, decided anew.
+    pub fn follow(mut self, permit: &Permit, now: Time) -> Result<Option<Changed<Self>>, Refusal> {
+        self.must_live()?;
+        permit.must_be_fresh(now)?;
+        if !self.is_permitted_by(permit) {
+            return Err(Refusal::new(
+                "another_permit",
+                format!("session `{}` is not what was permitted", self.id),
+            ));
+        }
+        let (version, ends_at) = (permit.plan_version(), permit.ends_at());
+        if (self.plan_version, self.ends_at) == (version, ends_at) {
+            return Ok(None);
+        }
+        let event = self
+            .event("session.continued", Who::Bastion, now)
+            .with("plan_version_before", self.plan_version)
+            .with("plan_version", version)
+            .with("ends_at_before", self.ends_at.rfc3339())
+            .with("ends_at", ends_at.rfc3339());
+        (self.plan_version, self.ends_at) = (version, ends_at);
+        Ok(Some(Changed::new(self, event)))
+    }
+
     /// Ends it in good order.
     pub fn end(
         mut self,
@@ -149,6 +174,17 @@ impl Session {
             manifest_sha256: manifest_sha256.to_owned(),
         };
         Ok(Changed::new(self, event))
+    }
+
+    fn is_permitted_by(&self, permit: &Permit) -> bool {
+        self.operator == *permit.operator()
+            && self.customer == *permit.customer()
+            && self.target == permit.target().id
+            && self.account == *permit.account()
+            && self.grant == *permit.grant()
+            && self.intervention == *permit.intervention()
+            && self.credentials == *permit.credentials()
+            && self.source == permit.source()
     }
 
     fn must_live(&self) -> Result<(), Refusal> {

@@ -30,6 +30,7 @@ fn the_event_of_each_transition_says_what_who_whose_and_about_what() {
         register_events(),
         grant_events(),
         intervention_events(),
+        extension_events(),
         session_events(),
     ]
     .concat();
@@ -161,6 +162,22 @@ fn every_value_in_every_state_reads_back_as_it_was_kept() {
         let kept = intervention(&customer_id(), &plan_text(), state);
         round_trip(&kept);
         if state == "approved" {
+            let later = plan_text().window.end().plus(HOUR);
+            let asked = kept
+                .clone()
+                .ask_extension(later, "it takes longer", &alice(), NOW)
+                .unwrap()
+                .into_parts()
+                .0;
+            round_trip(&asked);
+            for decision in [Decision::Approve, refusal_by_customer()] {
+                let signed = signed(&asked, &claire(), &decision);
+                let decided = asked
+                    .clone()
+                    .decide(&claire(), &people(), decision, signed, NOW);
+                round_trip(decided.unwrap().value());
+            }
+            round_trip(asked.aged(plan_text().window.end()).unwrap().value());
             round_trip(
                 &kept
                     .amend(plan_text(), &alice(), NOW)
@@ -784,13 +801,53 @@ fn intervention_events() -> Vec<Row> {
     ]
 }
 
+fn extension_events() -> Vec<Row> {
+    let subject = "intervention INT-2026-00042";
+    let later = plan_text().window.end().plus(HOUR);
+    let approved = || intervention(&customer_id(), &plan_text(), "approved");
+    let asked = || approved().ask_extension(later, "it takes longer", &alice(), NOW);
+    let decided = |decision: Decision| {
+        let open = asked().unwrap().into_parts().0;
+        let signed = signed(&open, &claire(), &decision);
+        event(open.decide(&claire(), &people(), decision, signed, NOW))
+    };
+    vec![
+        (
+            event(asked()),
+            "intervention.extension_asked",
+            "alice",
+            subject,
+        ),
+        (
+            decided(Decision::Approve),
+            "intervention.extended",
+            "claire",
+            subject,
+        ),
+        (
+            decided(refusal_by_customer()),
+            "intervention.extension_refused",
+            "claire",
+            subject,
+        ),
+    ]
+}
+
 fn session_events() -> Vec<Row> {
     let subject = "session se-09090909090909090909090909090909";
     let permit = decide(&good_facts(), NOW).unwrap();
     let id = session("live").id;
     let opened = Session::open(id, &permit, "", FactorUse::Fresh, NOW);
+    let mut shorter = session("live");
+    shorter.ends_at = NOW.plus(HOUR);
     vec![
         (event(opened), "session.opened", "alice", subject),
+        (
+            said(shorter.follow(&permit, NOW).unwrap().unwrap()),
+            "session.continued",
+            "bastion",
+            subject,
+        ),
         (
             event(session("live").end("logout", "ab12", by(), NOW)),
             "session.ended",

@@ -9,7 +9,7 @@
 //! | here | ALL routes of both origins, each with its audience |
 //! | `route`, `guard`, `site`, `error` | how a request is let in and how a problem is said |
 //! | `sign_in`, `invitation`, `passkey`, `ceremony`, `cookie`, `rate`, `source` | who is there |
-//! | `language`, `vocabulary`, `page`, `plan`, `assets` | what a page is made of |
+//! | `language`, `vocabulary`, `page`, `plan`, `extension`, `assets` | what a page is made of |
 //! | `customer` | the contacts' pages, one file per noun |
 //! | `host` | the host's pages, one file per noun |
 //!
@@ -21,6 +21,7 @@ mod ceremony;
 mod cookie;
 mod customer;
 mod error;
+mod extension;
 mod guard;
 mod host;
 mod invitation;
@@ -234,6 +235,11 @@ pub fn host_routes() -> Vec<Route> {
             "/interventions/{id}/close",
             Host(PLANNERS),
             interventions::close,
+        ),
+        post(
+            "/interventions/{id}/extension",
+            Host(PLANNERS),
+            interventions::extend,
         ),
         post(
             "/interventions/{id}/revoke",

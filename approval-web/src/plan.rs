@@ -10,7 +10,6 @@ use access::intervention::InterventionState;
 pub(crate) struct PlanView {
     pub(crate) customer: String,
     pub(crate) version: u32,
-    pub(crate) hash: String,
     pub(crate) requested_by: String,
     pub(crate) written_at: String,
     pub(crate) purpose: String,
@@ -36,7 +35,6 @@ impl PlanView {
         Self {
             customer: customer.to_owned(),
             version: plan.number,
-            hash: plan.hash(),
             requested_by: people.name(&one.requested_by),
             written_at: words.time(plan.written_at),
             purpose: text.purpose.clone(),

@@ -144,7 +144,7 @@ impl Words {
         }
     }
 
-    fn badge(self, key: &str, class: &'static str) -> Badge {
+    pub(crate) fn badge(self, key: &str, class: &'static str) -> Badge {
         Badge {
             text: self.t(key),
             class,

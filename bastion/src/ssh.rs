@@ -11,14 +11,15 @@
 //! | `second_factor` | a code, or a passkey confirmed on the host page |
 //! | `certificate` | certificates of operators: which are issued, and which are taken |
 //! | `forward` | `-L`, `-D`, `-W`: a connection from the target, where the plan lists it |
-//! | `session` | one recorded session, in `session/`: what is asked, its opening, channels and end |
+//! | `session` | one recorded session, in `session/`: what is asked, its opening, channels, longer life and end |
 //! | `upstream` | the connection to the target |
 //! | `relay` | one channel, recorded before it is passed on |
+//! | `more_time` (pure), `extension` | `~+` in a session's terminal; asking the customer for a later end |
 //! | `filter` | what looks into a channel that moves files |
 //! | `sftp`, `scp`, `files` (pure) | the protocols of files, followed as they pass |
 //! | `command` (pure) | what a command line asks for, and tells of files |
 //! | `traces` | what is to be entered in the audit log, until it is |
-//! | `menu`, `console` | the bastion's own commands |
+//! | `menu`, `console` | the bastion's own commands, in `menu/` by what they are about |
 //! | `recovery` | what a stopped bastion left open |
 
 mod algorithms;
@@ -26,6 +27,7 @@ mod certificate;
 mod command;
 pub(crate) mod connection;
 mod console;
+mod extension;
 mod files;
 mod filter;
 mod forward;
@@ -36,6 +38,7 @@ pub(crate) mod key_strength;
 pub(crate) mod listener;
 pub(crate) mod login;
 mod menu;
+mod more_time;
 pub(crate) mod orphan;
 pub(crate) mod recovery;
 pub(crate) mod relay;

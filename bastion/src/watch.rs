@@ -12,7 +12,7 @@
 
 use crate::checkpoints::{self, Unsigned};
 use crate::clock;
-use crate::ssh::session::{Live, sentences};
+use crate::ssh::session::{Live, WARNED_AT, sentences};
 use crate::ssh::{Front, recovery};
 use access::{Event, Time, Who};
 use anyhow::{Context as _, Result};
@@ -165,7 +165,10 @@ async fn decide_again(front: &Front, session: &Arc<Live>) {
     let asked = clock::monotonic();
     let answer = tokio::time::timeout(FACTS_PATIENCE, session.decide_again(front)).await;
     match answer {
-        Ok(Ok(Ok(()))) => session.agreed.store(asked, Ordering::Relaxed),
+        Ok(Ok(Ok(goes_on))) => {
+            session.agreed.store(asked, Ordering::Relaxed);
+            session.follow(front, goes_on).await;
+        }
         Ok(Ok(Err(denials))) => cut(session, sentences(&denials)),
         Ok(Err(error)) => {
             warn!(session.id = %session.id(), %error, "the facts of a live session could not be read");
@@ -253,7 +256,7 @@ fn time_is_up(front: &Front, live: &Live, now: Time) -> Option<String> {
 fn warn_before_the_end(live: &Arc<Live>, now: Time) {
     let left = live.ends_at().since(now).as_secs();
     let total = live.ends_at().since(live.row().started_at).as_secs();
-    let Some(minutes) = [1, 5, 10]
+    let Some(minutes) = WARNED_AT
         .into_iter()
         .find(|minutes| left <= minutes * 60 && total > minutes * 60)
     else {
@@ -262,7 +265,7 @@ fn warn_before_the_end(live: &Arc<Live>, now: Time) {
     let live = Arc::clone(live);
     tokio::spawn(async move {
         let sentence = format!(
-            "[bastion] this session ends in {minutes} min, at {}",
+            "[bastion] this session ends in {minutes} min, at {}; for more time, Enter and then ~+",
             live.ends_at()
         );
         live.warn_terminals(i64::try_from(minutes).unwrap_or(0), &sentence)

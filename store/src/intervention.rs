@@ -47,17 +47,21 @@ impl Row for Intervention {
     fn approvals(&self) -> Vec<Signed> {
         let signed = |approval: &Approval| {
             let plan = self.plan_version(approval.plan_version);
-            let stated = plan.is_some_and(|plan| {
-                plan.hash() == approval.plan_hash && approval.states(self, plan)
-            });
+            let version = approval.plan_version;
+            let stated = plan
+                .filter(|plan| plan.hash() == approval.plan_hash && approval.states(self, plan));
+            let wrong = match stated {
+                None => Some(format!(
+                    "its statement is not what was shown for plan version {version}"
+                )),
+                Some(plan) if !self.extends_nothing_but_the_end(plan) => Some(format!(
+                    "plan version {version} is more than a later end of the one it extends"
+                )),
+                Some(_) => None,
+            };
             Signed {
                 approval: approval.clone(),
-                wrong: (!stated).then(|| {
-                    format!(
-                        "its statement is not what was shown for plan version {}",
-                        approval.plan_version
-                    )
-                }),
+                wrong,
             }
         };
         let mut all: Vec<Signed> = self.approvals.iter().map(signed).collect();

@@ -3,23 +3,26 @@
 //! A test starts its own bastion on a state of its own, in front of an `sshd` of its own; where
 //! nothing it does can be seen by another, the tests of a file share one ([`Common`]).
 
-pub mod approval;
 pub mod bastion;
 pub mod browser;
 mod clock;
+pub mod decision;
 mod keeper;
 pub mod postgres;
 pub mod shared;
 pub mod ssh;
 pub mod sshd;
+pub mod terminal;
 
 pub use bastion::{Another, Bastion, Options};
 pub use browser::Browser;
 pub use clock::Clock;
+pub use decision::decided;
 pub use postgres::Postgres;
 pub use shared::Shared;
 pub use ssh::{Ran, Ssh, Way};
 pub use sshd::Sshd;
+pub use terminal::terminal;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -64,6 +64,27 @@ fn a_contact_on_a_phone_enrols_reads_approves_and_stops() {
     let live = bastion.session("approved-on-a-phone");
     assert_eq!(live.intervention.as_str(), number);
 
+    // It takes longer: asked in the terminal, read and signed on the phone.
+    let asked = bastion.bare("alice");
+    let asked = asked.run("extend 30m la copie est plus longue que prévu");
+    assert!(asked.ok().contains("the customer decides"));
+    phone.go(&bastion.ready.customer_web);
+    phone.sees("Plus de temps demandé");
+    phone.fits();
+    phone.picture("customer-home-extension-phone");
+    phone.touch("a.card.urgent");
+    phone.sees("la copie est plus longue que prévu");
+    phone.fits();
+    phone.picture("customer-extension-phone");
+    phone.touch_text("Valider avec ma clé d'accès");
+    phone.sees("Demandes de prolongation");
+    phone.fits();
+    phone.picture("customer-extended-phone");
+    let later = live.ends_at.plus(Duration::from_mins(30));
+    eventually("the session follows", PATIENCE, || {
+        bastion.session("approved-on-a-phone").ends_at == later
+    });
+
     // The same page shows the session while it lives, and stops it.
     phone.go(&format!(
         "{}/interventions/{number}",

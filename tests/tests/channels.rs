@@ -1,9 +1,9 @@
 //! What passes beside bytes: a terminal's size and signals, and the end of a client. What is also
 //! asked of a direct server is in `behaviours`, the bulk of it in `flow_control.rs`.
 
-use e2e::{Bastion, Common, Options, eventually};
+use e2e::{Bastion, Common, Options, Way, eventually, terminal, time};
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +57,83 @@ exits(6)
 }
 
 #[test]
+fn more_time_is_asked_for_in_the_sessions_own_terminal_by_both_ways_in() {
+    let bastion = bastion();
+    for (way, motive) in [
+        (Way::LoginName, "asks-by-name"),
+        (Way::Jump, "asks-by-jump"),
+    ] {
+        let file = bastion.dir.path().join(motive);
+        let ssh = bastion.ssh("bob").by(way).motive(motive).option("-tt");
+        // What is typed before, within and after; `~~` is OpenSSH's own word for
+        // one `~`, which reaches the target once nothing has followed it.
+        let script = r#"
+start("echo rea''dy; cat > 'FILE'; echo sa''ved")
+expect("ready")
+send("before\r")
+expect("before\r\n")
+send("~+")
+expect("how many minutes? (Ctrl-C: none) [30] ")
+send("soon\r")
+expect("A number of minutes")
+send("45\r")
+expect("Why? The customer reads it: ")
+send("the copy is slow\r")
+expect("instead of")
+expect("is asked for")
+send("after ~+\r")
+expect("after ~+\r\n")
+send("~+")
+expect("how many minutes")
+send("\x03")
+expect("nothing was asked for\r\n")
+send("\r")
+expect("\r\n")
+send("~~")
+expect("~")
+send("+\r")
+expect("+\r\n")
+send("~/bin\r")
+expect("~/bin\r\n")
+send("\x04")
+expect("saved")
+exits(0)
+"#;
+        let typed = terminal(
+            &ssh.command(),
+            &script.replace("FILE", &file.to_string_lossy()),
+        );
+        assert!(typed.status.success(), "{way:?}: {typed:?}");
+        let reached = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(reached, "before\nafter ~+\n\n~+\n~/bin\n", "{way:?}");
+
+        let session = bastion.ended_session(motive);
+        let journal = bastion.journal(&session);
+        let noted = |line: &&serde_json::Value| line["code"] == "extension_asked";
+        let notes: Vec<_> = journal.iter().filter(noted).collect();
+        assert_eq!(notes.len(), 1, "{journal:?}");
+        let cast = bastion.cast(&session, 0);
+        assert!(
+            cast.contains("the copy is slow"),
+            "the dialogue is on the screen"
+        );
+        let waiting = refuse_what_waits(&bastion);
+        let extends = waiting.extends.unwrap();
+        assert_eq!(extends.reason, "the copy is slow");
+        assert_eq!(waiting.author.as_str(), "bob");
+        let more = waiting.text.window.end().since(extends.end);
+        assert_eq!(more, Duration::from_mins(45));
+    }
+}
+
+#[test]
+fn without_a_terminal_every_byte_is_the_targets() {
+    let bastion = bastion();
+    let reached = bastion.ssh("bob").run_with_input(&["cat"], b"~+");
+    assert_eq!(reached.ok(), "~+");
+}
+
+#[test]
 fn a_client_that_is_killed_leaves_no_program_behind() {
     let bastion = bastion();
     let ssh = bastion.ssh("alice").motive("killed-client").option("-tt");
@@ -73,66 +150,6 @@ fn a_client_that_is_killed_leaves_no_program_behind() {
     let _ = bastion.ended_session("killed-client");
 }
 
-/// Runs a client in a terminal, as `script` tells (see there for the words).
-fn terminal(client: &Command, script: &str) -> std::process::Output {
-    let mut python = Command::new("timeout");
-    python.args(["40", "python3", "-c"]);
-    python.arg(format!("{TERMINAL}\n{}", script.trim()));
-    python.arg(client.get_program()).args(client.get_args());
-    for (name, value) in client.get_envs() {
-        match value {
-            Some(value) => python.env(name, value),
-            None => python.env_remove(name),
-        };
-    }
-    python.stdin(Stdio::null()).output().unwrap()
-}
-
-const TERMINAL: &str = r#"
-import fcntl, os, pty, signal, struct, sys, termios, time
-size = (80, 24)
-child = master = None
-seen = b""
-def resize(columns, rows):
-    global size
-    size = (columns, rows)
-    if master is not None:
-        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        os.kill(child, signal.SIGWINCH)
-def start(program):
-    global child, master
-    master, end = pty.openpty()
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
-    child = os.fork()
-    if child == 0:
-        os.close(master)
-        os.login_tty(end)
-        os.execvp(sys.argv[1], sys.argv[1:] + [program])
-    os.close(end)
-def send(text):
-    os.write(master, text.encode())
-def expect(text):
-    global seen
-    while text.encode() not in seen:
-        try:
-            more = os.read(master, 4096)
-        except OSError:
-            more = b""
-        if not more:
-            sys.exit(f"no {text!r} in {seen!r}")
-        seen += more
-    seen = seen[seen.index(text.encode()) + len(text):]
-def exits(status):
-    try:
-        while os.read(master, 4096):
-            pass
-    except OSError:
-        pass
-    found = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if found != status:
-        sys.exit(f"exit status {found}")
-"#;
-
 /// A client that does not outlive its test.
 struct Running(Child);
 
@@ -140,5 +157,30 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.kill().ok();
         self.0.wait().ok();
+    }
+}
+
+/// The customer's contact says no, so that it may be asked again.
+fn refuse_what_waits(bastion: &Bastion) -> access::Plan {
+    bastion.rows(|store| async move {
+        let open = store::InterventionFilter {
+            limit: 9,
+            ..store::InterventionFilter::default()
+        };
+        let found = store.interventions(open).await.unwrap();
+        let one = found
+            .into_iter()
+            .find(|one| one.waiting_extension(time()).is_some());
+        let one = one.expect("an extension that waits");
+        let waiting = one.awaited().clone();
+        let refused = e2e::decided(&store, one, refusal(), time()).await;
+        store.save(refused).await.unwrap();
+        waiting
+    })
+}
+
+fn refusal() -> access::approval::Decision {
+    access::approval::Decision::Refuse {
+        reason: "not tonight".to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 //! What ends a session from outside, how soon, and what everybody is told: the operator in his
 //! terminal, the program on the target, the trace.
 
+use access::approval::Decision;
 use access::grant::Operation;
 use access::intervention::InterventionState;
 use access::review::{Attestations, Review, ReviewDecision};
@@ -45,6 +46,133 @@ fn a_session_ends_with_its_window() {
     eventually("the intervention is closed", Duration::from_secs(5), || {
         !bastion.events("intervention.closed").is_empty()
     });
+}
+
+#[test]
+fn a_session_that_the_customer_extends_lives_on_beyond_the_old_end() {
+    let bastion = Bastion::start(Options::logged_in_already().with("--window", "30s"));
+    let mut terminal = Going::on(&bastion, "alice", "extended", Where::Terminal);
+    let by_jump = bastion.ssh("bob").motive("extended-too").by(Way::Jump);
+    let mut command = Going::with(&bastion, &by_jump, "extended-too", Where::Command);
+    let old_end = bastion.session("extended").ends_at;
+    let said = bastion
+        .bare("alice")
+        .run("extend 10m the copy takes longer --json")
+        .ok();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let number = said["number"].as_str().unwrap();
+    assert_eq!(said["extension"]["reason"], "the copy takes longer");
+    assert_eq!(said["until"], old_end.rfc3339(), "nothing is different yet");
+    assert_eq!(bastion.session("extended").ends_at, old_end);
+    bastion
+        .bare("bob")
+        .run("extend 5m me too")
+        .refused_with("extension_pending");
+
+    let session = bastion.session("extended");
+    eventually("the terminal is told", Duration::from_secs(10), || {
+        // What is durable by now, which may be nothing yet.
+        let opened = bastion.exported(&session);
+        std::fs::read_to_string(opened.file("channel-0.cast"))
+            .is_ok_and(|shown| shown.contains("alice asked for time until"))
+    });
+    let state = bastion.state().to_str().unwrap();
+    let approved = bastion.command(&["demo", "--approve", number, "--state", state]);
+    assert!(approved.status.success(), "{approved:?}");
+    let new_end = old_end.plus(Duration::from_secs(600));
+    for motive in ["extended", "extended-too"] {
+        eventually("the session follows", Duration::from_secs(10), || {
+            bastion.session(motive).ends_at == new_end
+        });
+        assert_eq!(bastion.session(motive).plan_version, 2);
+    }
+    eventually("the old end is past", Duration::from_secs(30), || {
+        time() > old_end.plus(Duration::from_secs(2))
+    });
+    terminal.still_runs();
+    command.still_runs();
+    for motive in ["extended", "extended-too"] {
+        assert_eq!(bastion.session(motive).state, SessionState::Live);
+    }
+    let again = bastion
+        .ssh("operator3")
+        .motive("opened-after")
+        .run("echo in");
+    assert_eq!(again.ok(), "in\n");
+
+    drop(command);
+    drop(terminal.client.stdin.take());
+    terminal.client.kill().unwrap();
+    let shown = terminal.wait();
+    shown.says("alice asked for time until");
+    shown.says("[bastion] extended until");
+    let session = bastion.ended_session("extended");
+    let journal = bastion.journal(&session);
+    for code in ["extension", "extended"] {
+        assert!(
+            journal.iter().any(|line| line["code"] == code),
+            "{code}: {journal:?}"
+        );
+    }
+    let continued = bastion.events("session.continued");
+    assert_eq!(continued.len(), 2, "{continued:?}");
+    assert!(
+        continued
+            .iter()
+            .all(|entry| entry["detail"]["plan_version"] == 2
+                && entry["detail"]["ends_at"] == new_end.rfc3339())
+    );
+    assert!(
+        bastion
+            .cast(&session, 0)
+            .contains("[bastion] extended until")
+    );
+    let _ = bastion.admin(&["audit", "verify"]).ok();
+    let _ = bastion.admin(&["recording", "verify"]).ok();
+}
+
+#[test]
+fn a_session_whose_extension_is_refused_or_not_answered_ends_at_the_old_end() {
+    let bastion = Bastion::start(Options::logged_in_already().with("--window", "20s"));
+    let terminal = Going::on(&bastion, "alice", "not-extended", Where::Terminal);
+    let ends_at = bastion.session("not-extended").ends_at;
+    let asked = bastion
+        .bare("alice")
+        .run("extend 10m the copy takes longer");
+    assert!(asked.ok().contains("the customer decides"));
+    bastion.rows(|store| async move {
+        let id = first_intervention(&store).await;
+        let one = store.intervention(&id).await.unwrap().unwrap();
+        let no = Decision::Refuse {
+            reason: "not tonight".to_owned(),
+        };
+        let refused = e2e::decided(&store, one, no, time()).await;
+        store.save(refused).await.unwrap();
+    });
+    let _ = bastion.bare("bob").run("extend 20m it really does").ok();
+    let ended = terminal.wait();
+    assert!(time() >= ends_at, "not before");
+    assert!(time().since(ends_at) < AT_ONCE, "and not long after");
+    ended.says("[bastion] not extended: claire.martin refused (not tonight)");
+    ended.says("the time of this session ended at");
+    ended.leaves_nothing_on_the_target();
+    ended_because(
+        &bastion,
+        "not-extended",
+        "the time of this session ended at",
+    );
+    assert!(bastion.events("session.continued").is_empty());
+    eventually("the intervention is closed", AT_ONCE, || {
+        !bastion.events("intervention.closed").is_empty()
+    });
+    let closed = bastion.events("intervention.closed").remove(0);
+    assert_eq!(closed["detail"]["extension"], "unanswered");
+    let late = bastion.bare("alice").run("extend 10m once more");
+    assert_eq!(late.status, Some(1), "{late:?}");
+    assert!(
+        late.stderr.contains("no intervention of yours is open"),
+        "{late:?}"
+    );
 }
 
 #[test]

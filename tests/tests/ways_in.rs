@@ -373,6 +373,79 @@ fn an_intervention_is_asked_for_from_the_terminal() {
 }
 
 #[test]
+fn the_bare_login_tells_what_is_open_and_what_can_be_asked() {
+    let bastion = bastion();
+    let bare = bastion_itself(&bastion, "operator10");
+    let told = bare.run("targets").ok();
+    assert!(told.contains(TARGET) && told.contains("left"), "{told}");
+    let told: Value = serde_json::from_str(&bare.run("targets --json").ok()).unwrap();
+    let target = &told["targets"][0];
+    assert_eq!(target["target"], TARGET);
+    assert_eq!(target["accounts"][0], bastion.account.as_str());
+    assert!(
+        target["open"][0]["seconds_left"].as_u64().unwrap() > 0,
+        "{told}"
+    );
+    let number = target["open"][0]["number"].as_str().unwrap();
+    for (asked, sentence) in [
+        ("extend", "say how much longer, and why"),
+        ("extend 30m", "say how much longer, and why"),
+        ("extend soon because", "neither how much longer"),
+        (
+            "extend INT-2020-00001 30m because",
+            "there is no intervention",
+        ),
+        (
+            "extend 2020-01-01T00:00:00Z because",
+            "(extension_not_later)",
+        ),
+        ("extend 60d because", "(window_too_long)"),
+        ("close INT-2020-00001", "say how it went"),
+    ] {
+        let refused = bare.run(asked);
+        assert_eq!(refused.status, Some(1), "{asked}: {refused:?}");
+        assert!(refused.stderr.contains(sentence), "{asked}: {refused:?}");
+    }
+    let refused = bare.run(&format!("extend {number} 60d because --json"));
+    let refused: Value = serde_json::from_str(&refused.stderr).unwrap();
+    assert_eq!(refused["refused"]["code"], "window_too_long");
+}
+
+#[test]
+fn more_time_is_asked_for_in_the_menu() {
+    let bastion = Bastion::start(Options::logged_in_already());
+    let script = r#"
+start("")
+expect("left")
+expect("ask for more time")
+send("\x1b[B\x1b[B")
+expect("ask for more time")
+send("\r")
+expect("How many minutes more? [30] ")
+send("\r")
+expect("Why? ")
+send("the copy is slow\r")
+expect("the customer decides")
+expect("is asked for")
+expect("close it")
+send("3\r")
+expect("How did it go? ")
+send("done\r")
+expect("is closed")
+expect("nothing is open; ask for an intervention")
+send("quit\r")
+exits(0)
+"#;
+    let menu = bastion.bare("alice").option("-tt");
+    let menu = menu.command();
+    let typed = e2e::terminal(&menu, script);
+    assert!(typed.status.success(), "{typed:?}");
+    let closed = bastion.events("intervention.closed");
+    assert_eq!(closed[0]["detail"]["extension"], "overtaken");
+    assert_eq!(closed[0]["detail"]["outcome"], "done");
+}
+
+#[test]
 fn the_menu_leads_to_the_target() {
     let bastion = bastion();
     let menu = bastion

@@ -43,6 +43,12 @@ decided-version = version { $version } of the plan
 decisions-title = Signed decisions
 messages-title = Questions and answers
 
+extension-lead = The team asks to go on beyond the end you approved. Without your approval everything stops at that end.
+extension-decision-lead = Your passkey signs the plan below with the new end, the reason for it, and nothing else. A refusal changes nothing: the approved end stays.
+extension-deadline = Without an answer { $deadline }, nothing is extended and the intervention ends.
+home-extension = More time asked for
+home-extension-until = until { $until }
+
 revoke-title = Stop the intervention
 revoke-lead = The approval is taken back and live sessions are cut within seconds.
 revoke-button = Stop it with my passkey

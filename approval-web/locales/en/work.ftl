@@ -68,6 +68,11 @@ act-close = Close the intervention…
 act-outcome = What was done, and how it went
 act-close-button = Close
 act-stop = Stop the intervention…
+act-extend = Ask for more time…
+act-extend-hint = The customer decides, as on the plan. Without an answer before the approved end, the intervention stops there.
+act-extend-minutes = Minutes more
+act-extend-why = Why (the customer reads it)
+act-extend-button = Ask the customer
 decided-by = by { $by }, { $at }, version { $version } of the plan
 decisions-empty = No signed decision yet.
 

@@ -43,6 +43,12 @@ decided-version = version { $version } du plan
 decisions-title = Décisions signées
 messages-title = Questions et réponses
 
+extension-lead = L'équipe demande à continuer au-delà de la fin que vous avez validée. Sans votre accord, tout s'arrête à cette fin.
+extension-decision-lead = Votre clé d'accès signe le plan ci-dessous avec la nouvelle fin, le motif de la prolongation, et rien d'autre. Un refus ne change rien : la fin validée demeure.
+extension-deadline = Sans réponse { $deadline }, rien n'est prolongé et l'intervention se termine.
+home-extension = Plus de temps demandé
+home-extension-until = jusqu'au { $until }
+
 revoke-title = Arrêter l'intervention
 revoke-lead = La validation est retirée et les sessions en cours sont coupées en quelques secondes.
 revoke-button = Arrêter avec ma clé d'accès

@@ -68,6 +68,11 @@ act-close = Clore l'intervention…
 act-outcome = Ce qui a été fait, avec quel résultat
 act-close-button = Clore
 act-stop = Arrêter l'intervention…
+act-extend = Demander plus de temps…
+act-extend-hint = Le client décide, comme pour le plan. Sans réponse avant la fin validée, l'intervention s'arrête à cette fin.
+act-extend-minutes = Minutes de plus
+act-extend-why = Pourquoi (le client le lit)
+act-extend-button = Demander au client
 decided-by = par { $by }, { $at }, version { $version } du plan
 decisions-empty = Aucune décision signée pour l'instant.
 

@@ -1,8 +1,8 @@
 //! A contact's decision: the server composes the statement, its SHA-256 is the passkey's challenge,
 //! and what was signed is kept whole.
 //!
-//! INVARIANT: only the plan that his page showed is signed. The page's forms name it, and both
-//! calls compare it with the plan as it is now.
+//! INVARIANT: only the version that his page showed is signed. The page's forms name it, and both
+//! calls compare it with the one that waits now.
 
 use crate::ceremony;
 use crate::customer::intervention;
@@ -126,7 +126,7 @@ struct PlanRead {
 impl PlanRead {
     /// Refuses where somebody edited the plan after the page was opened, or no page was.
     fn must_be_the_plan_of(&self, one: &Intervention) -> Result<(), Problem> {
-        let plan = one.plan();
+        let plan = one.awaited();
         if self.plan_version == plan.number.to_string() && self.plan_sha256 == plan.hash() {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! What waits for me, what is happening now on our systems, what happened lately.
 
+use crate::customer::intervention::deadline;
 use crate::customer::scope;
 use crate::error::Problem;
 use crate::language::Words;
@@ -7,7 +8,7 @@ use crate::page::{self, Frame};
 use crate::sign_in::AsContact;
 use crate::site::Site;
 use crate::vocabulary::{Badge, People, list};
-use ::access::intervention::{InterventionState, Phase};
+use ::access::intervention::Phase;
 use ::access::session::SessionState;
 use ::access::{Intervention, Session, Time};
 use askama::Template;
@@ -36,6 +37,8 @@ struct Card {
     who: String,
     systems: String,
     when: String,
+    /// More time that somebody asks for.
+    more: Option<String>,
     deadline: Option<String>,
     health: Badge,
     live: usize,
@@ -74,7 +77,14 @@ pub(crate) async fn page(
         match one.phase(now) {
             Phase::Submitted => page.waiting.push(card),
             // A question waits for the host's answer, not for the contact.
-            Phase::InfoRequested | Phase::Approved | Phase::Open => page.running.push(card),
+            Phase::InfoRequested | Phase::Approved | Phase::Open => {
+                if one.waiting_extension(now).is_some() {
+                    let words = page.f.words();
+                    page.waiting
+                        .push(Card::of(&one, words, &people, &live, now));
+                }
+                page.running.push(card);
+            }
             Phase::Draft
             | Phase::Over
             | Phase::Refused
@@ -98,23 +108,13 @@ impl Card {
             who: people.names(&plan.operators),
             systems: list(&plan.targets),
             when: words.window(plan.window),
+            more: one.waiting_extension(now).map(|waiting| {
+                let until = words.time(waiting.text.window.end());
+                words.with("home-extension-until", "until", until)
+            }),
             deadline: deadline(one).map(|until| words.span(now, until)),
             health: words.health_data(plan.health_data),
             live: live.iter().filter(|s| s.intervention == one.id).count(),
         }
-    }
-}
-
-fn deadline(one: &Intervention) -> Option<Time> {
-    match one.state {
-        InterventionState::Submitted { deadline, .. }
-        | InterventionState::InfoRequested { deadline, .. } => Some(deadline),
-        InterventionState::Draft
-        | InterventionState::Approved { .. }
-        | InterventionState::Refused { .. }
-        | InterventionState::Withdrawn { .. }
-        | InterventionState::Expired { .. }
-        | InterventionState::Revoked { .. }
-        | InterventionState::Closed { .. } => None,
     }
 }

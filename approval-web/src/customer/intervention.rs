@@ -3,6 +3,7 @@
 
 use crate::customer::{intervention, scope};
 use crate::error::Problem;
+use crate::extension::{self, ExtensionView};
 use crate::page::{self, Frame};
 use crate::plan::{self, PlanView};
 use crate::sign_in::AsContact;
@@ -27,6 +28,12 @@ struct InterventionPage {
     f: Frame,
     number: String,
     plan: PlanView,
+    /// More time that somebody asks for; all that a decision would be about.
+    extension: Option<ExtensionView>,
+    extensions: Vec<ExtensionView>,
+    /// The version that waits for a decision, as the forms name it.
+    awaited_version: u32,
+    awaited_hash: String,
     phase: Badge,
     deadline: Option<String>,
     left: Option<String>,
@@ -96,7 +103,8 @@ pub(crate) async fn page(
         .iter()
         .map(|session| &session.operator)
         .chain(&one.plan().text.operators)
-        .chain([&one.requested_by]);
+        .chain([&one.requested_by])
+        .chain(extension::askers(&one));
     let people = People::look_up(site.store(), mentioned.cloned().collect()).await?;
     let customer = scope.customer().await?;
     let customer = customer.map_or_else(|| contact.customer.to_string(), |c| c.name);
@@ -105,6 +113,10 @@ pub(crate) async fn page(
     let page = InterventionPage {
         number: one.id.to_string(),
         plan: PlanView::of(&one, &customer, words, &people),
+        extension: ExtensionView::waiting(&one, words, &people, now),
+        extensions: ExtensionView::past(&one, words, &people),
+        awaited_version: one.awaited().number,
+        awaited_hash: one.awaited().hash(),
         phase: words.phase(one.phase(now)),
         deadline: deadline.map(|until| words.time(until)),
         left: deadline.map(|until| words.span(now, until)),
@@ -185,7 +197,8 @@ fn decidable(
         Phase::InfoRequested => Decidable::No {
             why: f.t("decision-waits-for-answer"),
         },
-        Phase::Submitted => {
+        Phase::Approved | Phase::Open if one.waiting_extension(now).is_none() => Decidable::Over,
+        Phase::Submitted | Phase::Approved | Phase::Open => {
             match one.statement(contact, people, &Decision::Approve, NONCE_SHOWN, now) {
                 Ok(statement) => Decidable::Yes {
                     statement: statement.text().to_owned(),
@@ -196,8 +209,6 @@ fn decidable(
             }
         }
         Phase::Draft
-        | Phase::Approved
-        | Phase::Open
         | Phase::Over
         | Phase::Refused
         | Phase::Withdrawn
@@ -207,12 +218,14 @@ fn decidable(
     }
 }
 
-fn deadline(one: &Intervention) -> Option<Time> {
+/// Until when somebody has to answer: the contact, or whoever he asked.
+pub(crate) fn deadline(one: &Intervention) -> Option<Time> {
     match one.state {
-        InterventionState::Submitted { deadline, .. }
-        | InterventionState::InfoRequested { deadline, .. } => Some(deadline),
+        InterventionState::InfoRequested { deadline, .. } => Some(deadline),
+        InterventionState::Submitted { .. } | InterventionState::Approved { .. } => {
+            one.decidable_until()
+        }
         InterventionState::Draft
-        | InterventionState::Approved { .. }
         | InterventionState::Refused { .. }
         | InterventionState::Withdrawn { .. }
         | InterventionState::Expired { .. }

@@ -1,6 +1,7 @@
 //! Interventions: planned, previewed as the contact will read them, submitted, answered, closed.
 
 use crate::error::Problem;
+use crate::extension::{self, ExtensionView};
 use crate::guard::SaysItself;
 use crate::host::blank;
 use crate::host::commands;
@@ -22,6 +23,7 @@ use axum_extra::extract::Form as ManyForm;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{InterventionFilter, SessionFilter};
 
 const SHOWN: i64 = 100;
@@ -74,7 +76,10 @@ struct InterventionPage {
     asked: bool,
     may_edit: bool,
     may_close: bool,
+    may_extend: bool,
     may_stop: bool,
+    extension: Option<ExtensionView>,
+    extensions: Vec<ExtensionView>,
     outcome: Option<String>,
     left: Option<String>,
     messages: Vec<(String, String, String)>,
@@ -337,6 +342,21 @@ pub(crate) async fn close(
     Ok(to(&site.store().save(closed).await?.id))
 }
 
+/// `POST /interventions/{id}/extension`: the customer is asked for more time.
+pub(crate) async fn extend(
+    State(site): State<Arc<Site>>,
+    Path(id): Path<String>,
+    AsOperator { operator, .. }: AsOperator,
+    Form(form): Form<MoreTime>,
+) -> Result<Redirect, Problem> {
+    let one = find(&site, &operator, &id).await?;
+    let more = Duration::from_mins(form.minutes.trim().parse::<u32>().unwrap_or(0).into());
+    let until = one.plan().text.window.end().plus(more);
+    let reason = plan_form::clean(&form.text);
+    let asked = one.ask_extension(until, &reason, &operator, site.now())?;
+    Ok(to(&site.store().save(asked).await?.id))
+}
+
 /// `POST /interventions/{id}/revoke`: security stops it; live sessions end.
 pub(crate) async fn revoke(
     State(site): State<Arc<Site>>,
@@ -370,7 +390,8 @@ pub(crate) async fn one_page(
         .iter()
         .map(|session| &session.operator)
         .chain(&one.plan().text.operators)
-        .chain([&one.requested_by]);
+        .chain([&one.requested_by])
+        .chain(extension::askers(&one));
     let people = People::look_up(site.store(), mentioned.cloned().collect()).await?;
     let customer = site.store().customer(&one.customer).await?;
     let customer = customer.map_or_else(|| one.customer.to_string(), |c| c.name);
@@ -397,6 +418,9 @@ pub(crate) async fn one_page(
                     Phase::Draft | Phase::Submitted | Phase::InfoRequested
                 )),
         may_close: (mine || named) && approved,
+        may_extend: (mine || named) && approved && one.waiting_extension(now).is_none(),
+        extension: ExtensionView::waiting(&one, words, &people, now),
+        extensions: ExtensionView::past(&one, words, &people),
         may_stop: approved && operator.may(Role::Security).is_ok(),
         outcome: plan::outcome(&one, words, &people),
         left: (phase == Phase::Open).then(|| words.span(now, one.plan().text.window.end())),
@@ -505,6 +529,13 @@ pub(crate) struct Filter {
 #[derive(Deserialize)]
 pub(crate) struct NewQuery {
     target: Option<String>,
+}
+
+/// How much longer, and why.
+#[derive(Deserialize)]
+pub(crate) struct MoreTime {
+    minutes: String,
+    text: String,
 }
 
 /// A text that goes with an action.

@@ -12,6 +12,7 @@
 mod desk;
 
 mod decision;
+mod extension;
 mod factors;
 mod host;
 mod pages;

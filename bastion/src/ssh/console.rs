@@ -266,7 +266,7 @@ const fn moved(at: Option<usize>, key: Key, many: usize) -> usize {
 }
 
 /// Takes the last character off, all of its bytes.
-fn erase_last(line: &mut Vec<u8>) -> bool {
+pub(super) fn erase_last(line: &mut Vec<u8>) -> bool {
     while let Some(byte) = line.pop() {
         if byte & 0xc0 != 0x80 {
             return true;

@@ -199,6 +199,7 @@ impl Live {
                     inbox,
                     &filter,
                     far_end,
+                    None,
                 )
                 .await;
             }

@@ -21,10 +21,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::filter::{Filter, Unpassable};
+use super::more_time::{self, MoreTime, Typed, Wanted};
 use bytes::Bytes;
 use recordings::{JournalEvent, Micros, Recorder, RecordingFailed, Side, Stream};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::sync::mpsc;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 /// For the last words to an operator or a target that may not be reading.
@@ -103,6 +105,8 @@ pub(crate) struct Tap<'a, C> {
     pub(crate) activity: &'a Activity,
     pub(crate) filter: &'a Filter,
     pub(crate) far_end: FarEnd,
+    /// Where more time is asked for; only from a terminal.
+    pub(crate) asks: Option<mpsc::Sender<Wanted>>,
 }
 
 /// Relays until one side has closed, a connection is lost, the recorder fails, or `orders` cuts (or
@@ -216,18 +220,22 @@ where
         let pump = async {
             let mut input = Input::Open;
             let mut on = Vec::new();
-            while let Some(message) = operator.wait().await {
-                if !self.concerns(&message) {
-                    continue;
-                }
-                let closed = matches!(message, ChannelMsg::Close);
+            let mut typing = self.tap.asks.is_some().then(MoreTime::new);
+            loop {
+                let message = match next_of(&mut operator, typing.as_ref()).await {
+                    Ok(Some(message)) if !self.concerns(&message) => continue,
+                    Ok(None) => break,
+                    next => next.ok().flatten(),
+                };
+                let closed = matches!(message, Some(ChannelMsg::Close));
                 let passed = if closed {
                     Box::pin(self.operator_closed(&input)).await
                 } else {
-                    if matches!(message, ChannelMsg::Eof) {
+                    if matches!(message, Some(ChannelMsg::Eof)) {
                         input = Input::Ended;
                     }
-                    Box::pin(self.message_of_operator(message, &mut on)).await
+                    let work = self.message_or_patience(message, typing.as_mut(), &mut on);
+                    Box::pin(work).await
                 };
                 match passed {
                     Ok(()) if closed => self.operator.disconnected().await,
@@ -245,6 +253,48 @@ where
             end = pump => end,
             () = self.abandoned() => RelayEnd::OperatorLeft,
         }
+    }
+
+    /// What was typed at a terminal goes to the bastion's own questions first. Nothing, or anything
+    /// else, gives what was kept back to the target.
+    async fn message_or_patience(
+        &self,
+        message: Option<ChannelMsg>,
+        typing: Option<&mut MoreTime>,
+        on: &mut Vec<Bytes>,
+    ) -> Result<(), Stop> {
+        match (message, typing) {
+            (Some(ChannelMsg::Data { data }), Some(typing)) => {
+                self.typed(typing.typed(data), on).await
+            }
+            (message, typing) => {
+                if let Some(kept) = typing.and_then(MoreTime::release) {
+                    self.input(kept, on).await?;
+                }
+                match message {
+                    Some(message) => self.message_of_operator(message, on).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn typed(&self, typed: Typed, on: &mut Vec<Bytes>) -> Result<(), Stop> {
+        if let Some(pass) = typed.pass {
+            return self.input(pass, on).await;
+        }
+        // He is there, though the target hears nothing of it.
+        let activity = &self.tap.activity.operator;
+        activity.store(self.now().0, Ordering::Relaxed);
+        if !typed.show.is_empty() {
+            // An operator who does not read misses the question.
+            drop_late(timeout(FAREWELL, self.show_recorded(typed.show.into())).await)?;
+        }
+        if let (Some(wanted), Some(asks)) = (typed.wanted, &self.tap.asks) {
+            // One that is full is about to be answered.
+            asks.try_send(wanted).ok();
+        }
+        Ok(())
     }
 
     /// A client closes as soon as nothing more goes either way, and then waits for the exit status;
@@ -313,7 +363,8 @@ where
             match order {
                 Order::Say(sentence) => {
                     // An operator who does not read misses a warning, not the cut.
-                    if let Ok(Err(stop)) = timeout(FAREWELL, Box::pin(self.say(&sentence))).await
+                    let said = timeout(FAREWELL, Box::pin(self.say(&sentence))).await;
+                    if let Err(stop) = drop_late(said)
                         && let Some(end) = stop.end()
                     {
                         return end;
@@ -496,9 +547,12 @@ where
         if self.tap.far_end == FarEnd::Socket {
             return Ok(());
         }
-        let line = line(sentence);
-        self.record_output(Stream::Stderr, &line).await?;
-        self.show(line).await
+        self.show_recorded(line(sentence)).await
+    }
+
+    async fn show_recorded(&self, words: Bytes) -> Result<(), Stop> {
+        self.record_output(Stream::Stderr, &words).await?;
+        self.show(words).await
     }
 
     async fn show(&self, line: Bytes) -> Result<(), Stop> {
@@ -567,6 +621,23 @@ where
     fn now(&self) -> Micros {
         (self.tap.clock)()
     }
+}
+
+/// The next message, or the end; while something is kept back it is not waited for long.
+async fn next_of(
+    operator: &mut ChannelReadHalf,
+    typing: Option<&MoreTime>,
+) -> Result<Option<ChannelMsg>, Elapsed> {
+    if typing.is_some_and(MoreTime::holds) {
+        timeout(more_time::PATIENCE, operator.wait()).await
+    } else {
+        Ok(operator.wait().await)
+    }
+}
+
+/// What was not shown in time is not shown.
+fn drop_late(shown: Result<Result<(), Stop>, Elapsed>) -> Result<(), Stop> {
+    shown.unwrap_or(Ok(()))
 }
 
 /// On a line of its own, also on a terminal that is in raw mode.

@@ -8,9 +8,11 @@
 mod asked;
 mod channel;
 mod ending;
+mod following;
 mod opening;
 
 pub(crate) use asked::{Covers, Run, Start, Terminal, Wish, say_and_close};
+pub(crate) use following::{GoesOn, WARNED_AT};
 pub(crate) use opening::{NotOpened, Proven, may_stay, open, proven_now};
 
 use super::Front;
@@ -24,6 +26,7 @@ use access::decide::{Capacity, LoginAge, decide};
 use access::grant::Operation;
 use access::{Denial, Event, Session, SessionId, Time, Who};
 use asked::Question;
+use following::Known;
 use opening::means;
 use recordings::{JournalEvent, Micros, Recorder, UtcMicros};
 use serde_json::{Value, json};
@@ -59,6 +62,7 @@ pub(crate) struct Live {
     /// When the facts were last read and agreed, monotonic microseconds.
     pub(crate) agreed: AtomicI64,
     warned: AtomicI64,
+    known: Mutex<Option<Known>>,
     /// Whether the watch is ending it already.
     ending: AtomicBool,
     /// Frames that were entered in the audit log.
@@ -99,7 +103,7 @@ impl Live {
     }
 
     pub(crate) fn ends_at(&self) -> Time {
-        self.upstream.permit().ends_at()
+        self.row().ends_at
     }
 
     /// Whether nobody has begun to end it from outside yet; true once.
@@ -141,7 +145,7 @@ impl Live {
     pub(crate) async fn decide_again(
         &self,
         front: &Front,
-    ) -> Result<Result<(), Vec<Denial>>, StoreError> {
+    ) -> Result<Result<GoesOn, Vec<Denial>>, StoreError> {
         let running: Vec<Covers> = self
             .channels()
             .values()
@@ -152,7 +156,7 @@ impl Live {
             asked.insert((None, None));
         }
         // A login that grows old ends nothing that runs.
-        let mut denied = self.denied_of(front, asked, LoginAge::Young).await?;
+        let (mut denied, goes_on) = self.answers_to(front, asked, LoginAge::Young).await?;
         if let Some(denials) = denied.remove(&(None, None)) {
             return Ok(Err(denials));
         }
@@ -162,14 +166,15 @@ impl Live {
                 .into_iter()
                 .partition(|question| denied.contains_key(question));
             if let ([question, ..], []) = (lost.as_slice(), left.as_slice()) {
-                return Ok(denied.remove(question).map_or(Ok(()), Err));
+                let denials = denied.remove(question).unwrap_or_default();
+                return Ok(Err(denials));
             }
             if let Covers::Some(allowed) = covers {
                 let lost: Vec<_> = lost.into_iter().filter_map(|(lost, _)| lost).collect();
                 self.withdraw(&allowed, &lost).await;
             }
         }
-        Ok(Ok(()))
+        Ok(goes_on.ok_or_else(Vec::new))
     }
 
     /// Takes these operations from a channel that goes on without them.
@@ -185,13 +190,14 @@ impl Live {
         }
     }
 
-    /// Those of `questions` that the facts do not cover now, and why.
-    async fn denied_of(
+    /// Those of `questions` that the facts do not cover now, and why; and under what it goes on, if
+    /// they cover any.
+    async fn answers_to(
         &self,
         front: &Front,
         questions: BTreeSet<Question>,
         login: LoginAge,
-    ) -> Result<BTreeMap<Question, Vec<Denial>>, StoreError> {
+    ) -> Result<(BTreeMap<Question, Vec<Denial>>, Option<GoesOn>), StoreError> {
         let now = clock::now();
         let mut means = means(front, login);
         means.capacity = Capacity::Free;
@@ -200,13 +206,20 @@ impl Live {
             .facts_of(&self.row(), means, front.config.policy())
             .await?;
         let mut denied = BTreeMap::new();
+        let mut permitted = None;
         for question in questions {
             (facts.asked.operation, facts.asked.forward_to) = question.clone();
-            if let Err(denials) = decide(&facts, now) {
-                denied.insert(question, denials);
+            match decide(&facts, now) {
+                Ok(permit) => permitted = Some(permit),
+                Err(denials) => _ = denied.insert(question, denials),
             }
         }
-        Ok(denied)
+        let goes_on = permitted.zip(facts.intervention);
+        let goes_on = goes_on.map(|(permit, intervention)| GoesOn {
+            permit,
+            intervention,
+        });
+        Ok((denied, goes_on))
     }
 
     /// Ends it from outside. The sentence is said to the operator and kept in the trace.
@@ -257,9 +270,13 @@ impl Live {
         let warning = JournalEvent::Warning {
             text: sentence.to_owned(),
         };
-        if self.recorder.journal(self.now(), warning).await.is_err() {
-            return;
+        if self.recorder.journal(self.now(), warning).await.is_ok() {
+            self.say_on_terminals(sentence);
         }
+    }
+
+    /// Commands are not disturbed. What the recording has not been told is not said.
+    fn say_on_terminals(&self, sentence: &str) {
         let orders: Vec<_> = self
             .channels()
             .values()

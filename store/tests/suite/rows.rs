@@ -2,14 +2,17 @@
 //! named, on either engine.
 
 use crate::world::{
-    Around, World, assertion, enrolment, event, now, on_both, passkey_key, register_customer,
-    signer,
+    Around, World, ask, assertion, decision, enrolment, event, now, on_both, passkey_key,
+    register_customer, signer,
 };
-use access::Intervention;
 use access::approval::{Decision, Statement};
+use access::grant::Operation;
 use access::second_factor::Holder;
+use access::time::Window;
+use access::{Intervention, Plan};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use store::StoreError;
 use store::audit::verify;
 
 on_both! {
@@ -128,6 +131,80 @@ on_both! {
         }
     }
 
+    async fn every_version_that_was_asked_for_and_every_decision_on_it_is_held(world: World) {
+        let extended = lengthened(&world).await;
+        assert_eq!(problems(&world).await, Vec::<String>::new());
+        let in_force = world.store.facts(&ask("alice", "db1.chu"), now()).await.unwrap().remove(0);
+        let window = in_force.intervention.unwrap().plan().text.window;
+        assert_eq!(window.end(), extended.plan().text.window.end(), "the decision sees the later end");
+        assert!(world.store.aging(window.end().minus(crate::world::hours(1)), 9).await.unwrap().is_empty());
+        assert_eq!(world.store.aging(window.end(), 9).await.unwrap().len(), 1);
+        let later = window.end().plus(crate::world::hours(5));
+        let wider = |plan: &mut Plan| {
+            plan.text.window = Window::new(plan.text.window.start(), later).unwrap();
+        };
+        let rows: [(&str, ForgeRow<'_>, &str); 5] = [
+            ("a later end than was signed", Box::new(|row| edit(row, "/plan", wider)), "its statement is not what was shown for plan version 3"),
+            ("what was refused", Box::new(|row| edit(row, "/ended_extensions/0/plan", wider)), "its statement is not what was shown for plan version 2"),
+            ("a refusal's version taken away", Box::new(|row| _ = row.as_object_mut().unwrap().remove("ended_extensions")),
+                "its statement is not what was shown for plan version 2"),
+            ("the version it extends", Box::new(|row| edit(row, "/earlier_plans/0", wider)), "is not what was shown for plan version 1"),
+            ("a question moved into the place of the plan", Box::new(|row| {
+                    let before = row["plan"].clone();
+                    row["earlier_plans"].as_array_mut().unwrap().push(before);
+                    row["plan"] = row["extension"].clone();
+                }),
+                "it does not cover the plan as it stands"),
+        ];
+        let mut around = world.around().await;
+        let asked = world.store.intervention(&extended.id).await.unwrap().unwrap();
+        let asked = asked.ask_extension(later, "once more", &world.operator("alice").await, now()).unwrap();
+        let kept = serde_json::to_value(world.store.save(asked).await.unwrap()).unwrap();
+        for (what, forge, sentence) in rows {
+            let mut row = kept.clone();
+            forge(&mut row);
+            set_body(&mut around, &row.to_string()).await;
+            let said = problems(&world).await.join("\n");
+            assert!(said.contains(sentence), "{what}: {said}");
+        }
+    }
+
+    // Signed by the contact's own passkey, whatever page he was shown.
+    async fn a_signed_version_that_extends_more_than_the_end_does_not_hold(world: World) {
+        let waiting = asked_for_more(&world).await;
+        let contact = world.contact("chu").await;
+        let people = world.store.people_of(&waiting).await.unwrap();
+        let extended = decision(waiting, &contact, &people, Decision::Approve);
+        let mut row = serde_json::to_value(world.store.save(extended).await.unwrap()).unwrap();
+        edit(&mut row, "/plan", |plan| _ = plan.text.operations.insert(Operation::Upload));
+        let mut forged: Intervention = serde_json::from_value(row).unwrap();
+        let statement = Statement::compose(&forged, &Decision::Approve, &contact.id, "00");
+        let hash = forged.plan().hash();
+        let signed = forged.approvals.last_mut().unwrap();
+        signed.assertion = assertion(&contact, statement.challenge());
+        (signed.statement, signed.plan_hash) = (statement, hash);
+        assert_eq!(forged.approval(), None, "nor does a login believe it");
+        let mut around = world.around().await;
+        set_body(&mut around, &serde_json::to_string(&forged).unwrap()).await;
+        let said = problems(&world).await.join("\n");
+        assert!(said.contains("plan version 2 is more than a later end of the one it extends"), "{said}");
+    }
+
+    async fn of_two_bastions_that_decide_on_an_extension_one_does(world: World) {
+        let waiting = asked_for_more(&world).await;
+        let contact = world.contact("chu").await;
+        let people = world.store.people_of(&waiting).await.unwrap();
+        let here = decision(waiting.clone(), &contact, &people, Decision::Approve);
+        let there = decision(waiting.clone(), &contact, &people, refusal());
+        world.store.save(here).await.unwrap();
+        let late = world.store.save(there).await;
+        assert!(matches!(late, Err(StoreError::Stale { table: "interventions", .. })), "{late:?}");
+        let alice = world.operator("alice").await;
+        let closed = world.store.save(waiting.close(&alice, "done", now()).unwrap()).await;
+        assert!(matches!(closed, Err(StoreError::Stale { .. })), "{closed:?}");
+        assert_eq!(problems(&world).await, Vec::<String>::new());
+    }
+
     async fn a_signature_by_another_key_than_the_enrolled_one_does_not_hold(world: World) {
         let waiting = world.submitted("alice", "chu").await;
         let contact = world.contact("chu").await;
@@ -167,6 +244,45 @@ const TABLES: [&str; 5] = [
     "sessions",
     "history",
 ];
+
+type ForgeRow<'a> = Box<dyn Fn(&mut serde_json::Value) + Send + 'a>;
+
+fn edit(row: &mut serde_json::Value, place: &str, change: impl Fn(&mut Plan)) {
+    let place = row.pointer_mut(place).unwrap();
+    let mut plan: Plan = serde_json::from_value(place.clone()).unwrap();
+    change(&mut plan);
+    *place = serde_json::to_value(&plan).unwrap();
+}
+
+fn refusal() -> Decision {
+    Decision::Refuse {
+        reason: "not tonight".into(),
+    }
+}
+
+async fn asked_for_more(world: &World) -> Intervention {
+    let approved = world.approved("alice", "chu").await;
+    ask_for_more(world, approved).await
+}
+
+async fn ask_for_more(world: &World, open: Intervention) -> Intervention {
+    let later = open.plan().text.window.end().plus(crate::world::hours(1));
+    let alice = world.operator("alice").await;
+    let asked = open.ask_extension(later, "slow copy", &alice, now());
+    world.store.save(asked.unwrap()).await.unwrap()
+}
+
+/// Asked twice: refused, then approved.
+async fn lengthened(world: &World) -> Intervention {
+    let waiting = asked_for_more(world).await;
+    let contact = world.contact("chu").await;
+    let people = world.store.people_of(&waiting).await.unwrap();
+    let refused = decision(waiting, &contact, &people, refusal());
+    let refused = world.store.save(refused).await.unwrap();
+    let waiting = ask_for_more(world, refused).await;
+    let extended = decision(waiting, &contact, &people, Decision::Approve);
+    world.store.save(extended).await.unwrap()
+}
 
 type Forge<'a> = Box<dyn Fn(&mut Intervention) + Send + 'a>;
 

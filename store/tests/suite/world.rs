@@ -271,7 +271,17 @@ pub(crate) fn approval(
     contact: &Contact,
     people: &[Operator],
 ) -> Changed<Intervention> {
-    let statement = Statement::compose(&waiting, &Decision::Approve, &contact.id, "00");
+    decision(waiting, contact, people, Decision::Approve)
+}
+
+/// The same for any decision on what waits.
+pub(crate) fn decision(
+    waiting: Intervention,
+    contact: &Contact,
+    people: &[Operator],
+    decision: Decision,
+) -> Changed<Intervention> {
+    let statement = Statement::compose(&waiting, &decision, &contact.id, "00");
     let assertion = assertion(contact, statement.challenge());
     let signed = Signed {
         statement,
@@ -279,7 +289,7 @@ pub(crate) fn approval(
         assertion,
     };
     waiting
-        .decide(contact, people, Decision::Approve, signed, now())
+        .decide(contact, people, decision, signed, now())
         .unwrap()
 }
 

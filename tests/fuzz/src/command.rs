@@ -2,8 +2,8 @@
 //! of any other is at least told without harm.
 
 use crate::ssh::command::{scp, told};
-use access::request::Direction;
 use crate::ssh::files::shown;
+use access::request::Direction;
 
 pub fn holds(data: &[u8]) {
     told(data);

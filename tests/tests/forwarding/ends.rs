@@ -7,7 +7,7 @@ use super::services::{all_of, connect, echo, pour, serve};
 use super::{NOT_LISTED, forwarding};
 use access::Session;
 use access::forward::parse_list;
-use e2e::{Bastion, Options, Way, approval, free_port, now, time};
+use e2e::{Bastion, Options, Way, decision, free_port, now, time};
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ fn a_plan_that_lists_it_no_longer_ends_what_is_open_there() {
         let one = first_intervention(&store).await;
         let mut text = one.plan().text.clone();
         text.forwards = parse_list(&format!("localhost:{kept}")).unwrap();
-        let amended = approval::amended(&store, one, text, time()).await;
+        let amended = decision::amended(&store, one, text, time()).await;
         store.save(amended).await.unwrap();
     });
     assert_eq!(all_of(stream), b"", "it has ended");

@@ -4,13 +4,14 @@ use super::client::{PARAMIKO, paramiko};
 use super::journal::{connections, ended, refused};
 use super::services::{greet, nobody_came, serve};
 use super::{LISTED, NOT_LISTED, bastion, forwarding};
+use access::approval::Decision;
 use access::forward::parse_list;
 use access::grant::Operation;
 use access::plan::PlanText;
 use access::session::SessionState;
 use access::{Intervention, InterventionId, Operator};
 use e2e::bastion::TARGET;
-use e2e::{Bastion, Options, Way, approval, eventually, free_port, time};
+use e2e::{Bastion, Options, Way, decided, eventually, free_port, time};
 use std::time::Duration;
 use store::Store;
 
@@ -194,6 +195,6 @@ async fn approved(store: &Store, text: PlanText) {
         .save(draft.submit(&by, time()).unwrap())
         .await
         .unwrap();
-    let approved = approval::approved(store, submitted, time()).await;
+    let approved = decided(store, submitted, Decision::Approve, time()).await;
     store.save(approved).await.unwrap();
 }

@@ -6,6 +6,7 @@ use super::opening::age;
 use super::{Live, Running, append, codes, sentences};
 use crate::ssh::filter::{Files, Filter, Protocol};
 use crate::ssh::handler::OperatorChannel;
+use crate::ssh::more_time::Wanted;
 use crate::ssh::relay::{End, FarEnd, Order, RelayEnd, Tap, relay};
 use crate::ssh::{Front, command, scp, sftp};
 use access::forward::Endpoint;
@@ -57,8 +58,8 @@ impl Live {
         let question = |operation: &Operation| (Some(*operation), wish.forward_to.cloned());
         let asked = wish.operations.iter().map(question).collect();
         let login = age(front, self.proven_at);
-        let denied = match self.denied_of(front, asked, login).await {
-            Ok(denied) => denied,
+        let denied = match self.answers_to(front, asked, login).await {
+            Ok((denied, _)) => denied,
             Err(error) => {
                 warn!(session.id = %self.id, %error, "the facts could not be read");
                 return Err(ChannelRefused::new(
@@ -124,6 +125,9 @@ impl Live {
             }
         }
         let (orders, inbox) = mpsc::channel(4);
+        let (asks, asked) = mpsc::channel(1);
+        // A relay without its session ends: only the session has the orders for good.
+        let answers = orders.downgrade();
         self.channels().insert(
             number,
             Running {
@@ -137,8 +141,11 @@ impl Live {
         }
         let operator = start.channel;
         let far_end = FarEnd::Program;
-        self.carry(front, number, operator, target, inbox, &filter, far_end)
-            .await;
+        let asks = terminal.then_some(asks);
+        tokio::select! {
+            () = self.carry(front, number, operator, target, inbox, &filter, far_end, asks) => {}
+            () = self.ask_for_more(front, asked, answers) => {}
+        }
     }
 
     /// Passes on what both sides of a channel send, until it is over.
@@ -155,6 +162,7 @@ impl Live {
         orders: mpsc::Receiver<Order>,
         filter: &Filter,
         far_end: FarEnd,
+        asks: Option<mpsc::Sender<Wanted>>,
     ) {
         let tap = Tap {
             recorder: &self.recorder,
@@ -163,6 +171,7 @@ impl Live {
             activity: &self.activity,
             filter,
             far_end,
+            asks,
         };
         let end = relay(End::from(operator), target, tap, orders).await;
         let written = match filter.end(self.now()).await {

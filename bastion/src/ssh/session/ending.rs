@@ -3,6 +3,7 @@
 use super::{LAST_WORDS, Live, append, utc};
 use crate::clock;
 use crate::ssh::Front;
+use access::session::SessionState;
 use access::{Event, Session, Who};
 use recordings::{Manifest, Micros, Recorder};
 use std::time::Duration;
@@ -46,7 +47,7 @@ impl Live {
 pub(super) async fn end_row(
     front: &Front,
     recorder: &Recorder,
-    session: Session,
+    mut session: Session,
     at: Micros,
     reason: &str,
     by: Who,
@@ -79,7 +80,12 @@ pub(super) async fn end_row(
             return;
         };
         match tokio::time::timeout(STORE_PATIENCE, front.store.save(ended)).await {
-            Ok(Ok(_) | Err(StoreError::Stale { .. })) => return,
+            Ok(Ok(_)) => return,
+            // Its end was moved, and the answer was not heard; or somebody else has ended it.
+            Ok(Err(StoreError::Stale { .. })) => match newer(front, &session).await {
+                Some(newer) => session = newer,
+                None => return,
+            },
             Ok(Err(error)) => {
                 warn!(session.id = %session.id, %error, "a session's end could not be written yet");
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -90,6 +96,13 @@ pub(super) async fn end_row(
         }
     }
     error!(session.id = %session.id, reason, by = %by, "a session's end is not written; it will be closed as interrupted");
+}
+
+/// The row as it is kept, where it is another version and lives still.
+async fn newer(front: &Front, session: &Session) -> Option<Session> {
+    let kept = tokio::time::timeout(STORE_PATIENCE, front.store.session(&session.id));
+    let kept = kept.await.ok()?.ok()??;
+    (matches!(kept.state, SessionState::Live) && kept.version != session.version).then_some(kept)
 }
 
 fn digest_of(manifest: Option<&Manifest>) -> Option<String> {

@@ -268,6 +268,7 @@ async fn open_with(
                 over: Notify::new(),
                 agreed: AtomicI64::new(clock::monotonic()),
                 warned: AtomicI64::new(i64::MAX),
+                known: Mutex::default(),
                 ending: AtomicBool::new(false),
                 noted: AtomicU64::new(0),
             });

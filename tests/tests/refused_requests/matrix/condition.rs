@@ -2,6 +2,7 @@
 //! runs. Everything else stays given, so that each refusal names that condition alone.
 
 use super::protocol::Protocol;
+use access::approval::Decision;
 use access::decide::Code;
 use access::forward::parse_list;
 use access::grant::{Basis, GrantState, Operation, ReviewEvery, Scope, Terms};
@@ -14,7 +15,7 @@ use access::{
     Intervention, Operator, OperatorId, Target, TargetId, Time, Who,
 };
 use e2e::bastion::TARGET;
-use e2e::{approval, time};
+use e2e::{decided, decision, time};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use store::{GrantFilter, Saving, Store};
@@ -255,7 +256,7 @@ pub(super) async fn give(store: Store, operators: Vec<OperatorId>, account: Stri
         let draft = Intervention::draft(id, customer_of(&column), text, &by, time()).unwrap();
         let draft = store.save(draft).await.unwrap();
         let submitted = store.save(draft.submit(&by, time()).unwrap()).await;
-        let approved = approval::approved(&store, submitted.unwrap(), time()).await;
+        let approved = decided(&store, submitted.unwrap(), Decision::Approve, time()).await;
         store.save(approved).await.unwrap();
     }
 }
@@ -495,7 +496,7 @@ async fn unfit(store: &Store, column: &Column, target: &TargetId) -> Changed<Int
         Code::DestinationNotInIntervention => text.forwards = parse_list("localhost:1").unwrap(),
         other => panic!("{other:?} is no intervention's"),
     }
-    approval::amended(store, one, text, at).await
+    decision::amended(store, one, text, at).await
 }
 
 /// Takes the condition of `code` from everybody; and gives it back, where that can be.

@@ -1,4 +1,4 @@
-//! A customer's approval, as the pages would have made it, by a passkey that is none.
+//! A contact's decision, as another bastion's pages would write it: by a passkey that is none.
 
 use access::approval::{Assertion, Decision, Statement};
 use access::contact::ContactKind;
@@ -7,19 +7,24 @@ use access::plan::PlanText;
 use access::{Changed, Intervention, Operator, Time};
 use store::Store;
 
-/// What an approver of the customer's decides at `at` on an intervention that was submitted.
-pub async fn approved(store: &Store, submitted: Intervention, at: Time) -> Changed<Intervention> {
+/// An approver of the customer's decides on what waits; to be saved.
+pub async fn decided(
+    store: &Store,
+    one: Intervention,
+    decision: Decision,
+    at: Time,
+) -> Changed<Intervention> {
     let contacts = store.contacts().await.unwrap();
     let contact = contacts
         .into_iter()
         .find(|contact| {
-            contact.customer == submitted.customer
+            contact.customer == one.customer
                 && contact.details.kinds.contains(&ContactKind::Approver)
         })
         .unwrap();
     let people = store.operators().await.unwrap();
     let signed = Signed {
-        statement: Statement::compose(&submitted, &Decision::Approve, &contact.id, "bm9uY2U"),
+        statement: Statement::compose(&one, &decision, &contact.id, "bm9uY2U"),
         nonce: "bm9uY2U".to_owned(),
         assertion: Assertion {
             credential_id: "Y3JlZA".to_owned(),
@@ -29,9 +34,7 @@ pub async fn approved(store: &Store, submitted: Intervention, at: Time) -> Chang
             public_key: "{}".to_owned(),
         },
     };
-    submitted
-        .decide(&contact, &people, Decision::Approve, signed, at)
-        .unwrap()
+    one.decide(&contact, &people, decision, signed, at).unwrap()
 }
 
 /// Another plan of an intervention, approved anew; both in one write, so that nobody sees it without.
@@ -43,5 +46,5 @@ pub async fn amended(
 ) -> Changed<Intervention> {
     let by: Operator = store.operator(&one.requested_by).await.unwrap().unwrap();
     let submitted = one.amend(text, &by, at).unwrap().into_parts().0;
-    approved(store, submitted, at).await
+    decided(store, submitted, Decision::Approve, at).await
 }
