@@ -47,6 +47,9 @@ impl Sshd {
         new_key(&key);
         let log = dir.join("sshd.log");
         let config = dir.join("sshd_config");
+        // What this machine's shells do when they start is no part of any test.
+        let home = dir.join("home");
+        fs::create_dir_all(&home).unwrap();
         fs::write(
             &config,
             format!(
@@ -55,8 +58,9 @@ impl Sshd {
                  KbdInteractiveAuthentication no\nPubkeyAuthentication yes\n\
                  AcceptEnv LANG LC_*\n\
                  ExposeAuthInfo yes\nMaxStartups 200\nMaxSessions 200\nUseDNS no\nPrintMotd no\nLogLevel VERBOSE\n\
-                 Subsystem sftp internal-sftp\n{trusted}",
+                 Subsystem sftp internal-sftp\nSetEnv HOME={}\n{trusted}",
                 key.display(),
+                home.display(),
             ),
         )
         .unwrap();
