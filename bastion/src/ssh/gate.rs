@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
-/// Connections of one network that end without a login: so many at once, as it has places, and one
-/// more each 200 ms. A login gives its turn back.
+/// Connections of one network whose clients never ask to be let in: so many at once, as it has places,
+/// and one more each 200 ms. Whoever has exchanged keys and asked gives his turn back.
 const TURN: i64 = 200_000;
 /// A client that means to log in has exchanged keys before this, in microseconds.
 const LONG_ENOUGH: i64 = 3_000_000;
@@ -32,7 +32,6 @@ pub(super) struct Entry {
 /// The place of somebody who has not logged in.
 pub(super) struct Place {
     number: u64,
-    network: IpAddr,
     progress: Arc<Progress>,
     strangers: Arc<Mutex<Strangers>>,
 }
@@ -105,9 +104,9 @@ impl Gate {
         now: i64,
     ) -> Option<Entry> {
         let all = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let (network, progress) = (network_of(address), Arc::<Progress>::default());
+        let progress = Arc::<Progress>::default();
         let stranger = Stranger {
-            network,
+            network: network_of(address),
             since: now,
             progress: Arc::clone(&progress),
             sever: Box::new(sever),
@@ -117,7 +116,6 @@ impl Gate {
             _all: all,
             stranger: Some(Place {
                 number,
-                network,
                 progress,
                 strangers: Arc::clone(&self.strangers),
             }),
@@ -132,9 +130,7 @@ impl Place {
 
     /// He has logged in, and is no stranger any more.
     pub(super) fn logged_in(self) {
-        if let Some(network) = lock(&self.strangers).networks.get_mut(&self.network) {
-            network.taken_until -= TURN;
-        }
+        self.progress.talks();
     }
 }
 
@@ -204,6 +200,9 @@ impl Strangers {
         let gone = self.here.remove(&number)?;
         if let Some(network) = self.networks.get_mut(&gone.network) {
             network.here = network.here.saturating_sub(1);
+            if gone.progress.stage() >= TALKING {
+                network.taken_until -= TURN;
+            }
         }
         Some(gone)
     }
@@ -252,11 +251,13 @@ mod tests {
     }
 
     #[test]
-    fn a_login_gives_its_turn_back() {
+    fn who_logs_in_or_asks_to_gives_his_turn_back() {
         let door = Door::new(100, 20);
         for _ in 0..1000 {
             let mut entry = door.knock("192.0.2.1", 0).unwrap();
             entry.stranger.take().unwrap().logged_in();
+            let refused = door.knock("192.0.2.1", 0).unwrap();
+            refused.stranger.as_ref().unwrap().progress().talks();
         }
         assert_eq!(lock(&door.gate.strangers).here.len(), 0);
     }
