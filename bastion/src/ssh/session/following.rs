@@ -179,7 +179,8 @@ impl Live {
                 until,
                 &wanted.reason,
             );
-            let said = match asking.await {
+            // Allocated when it comes, which for most sessions is never.
+            let said = match Box::pin(asking).await {
                 Ok(asked) => {
                     self.knows_of(asked.waiting.number, &asked.intervention);
                     asked.said()
@@ -187,7 +188,7 @@ impl Live {
                 Err(error) => extension::Why::of(&error).said(),
             };
             let sentence = format!("[bastion] {said}");
-            if self.note("extension_asked", &sentence).await
+            if Box::pin(self.note("extension_asked", &sentence)).await
                 && let Some(orders) = orders.upgrade()
             {
                 orders.try_send(Order::Say(sentence)).ok();
