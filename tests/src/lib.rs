@@ -98,7 +98,13 @@ pub fn time() -> access::Time {
 /// Bytes that are no text and nowhere alike.
 #[must_use]
 pub fn noise(size: usize) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    noise_of(size, 0)
+}
+
+/// The same, others for each seed.
+#[must_use]
+pub fn noise_of(size: usize, seed: u64) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64.wrapping_mul(2 * seed + 1);
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
         state ^= state << 13;

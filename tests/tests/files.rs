@@ -7,7 +7,7 @@ use access::grant::{Operation, Scope};
 use access::review::{Attestations, Review, ReviewDecision};
 use access::{OperatorId, Session};
 use e2e::ssh::run;
-use e2e::{Bastion, Common, Options, Ran, Shared, Ssh, Way, eventually, time};
+use e2e::{Bastion, Common, Options, Ran, Shared, Ssh, Way, eventually, noise_of, time};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -486,13 +486,13 @@ impl Place {
             let directory = place.here.join(format!("dir{directory}"));
             fs::create_dir_all(&directory).unwrap();
             for file in 0..30 {
-                let bytes = noise(file * 997 + 1, file as u64 + 1);
+                let bytes = noise_of(file * 997 + 1, file as u64 + 1);
                 fs::write(directory.join(format!("file{file}")), bytes).unwrap();
             }
         }
         fs::write(place.here.join("dir0/nothing"), "").unwrap();
         fs::write(place.here.join("dir1/un été"), "accents and a space").unwrap();
-        fs::write(place.here.join("big"), noise(BIG, 99)).unwrap();
+        fs::write(place.here.join("big"), noise_of(BIG, 99)).unwrap();
         place
     }
 
@@ -588,20 +588,6 @@ fn paramiko(bastion: &Bastion, way: Way, script: &str) -> Command {
 
 fn within_two_minutes(command: Command) -> Ran {
     run(command, b"", Duration::from_secs(120))
-}
-
-/// Bytes that are no text and nowhere alike.
-fn noise(size: usize, seed: u64) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64.wrapping_mul(seed);
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
 }
 
 const PARAMIKO: &str = r#"

@@ -275,6 +275,11 @@ pub(super) fn erase_last(line: &mut Vec<u8>) -> bool {
     false
 }
 
+/// A line break in what somebody wrote would pass for a line of the bastion's.
+pub(crate) fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ mod target;
 
 use super::Front;
 use super::connection::Connection;
-use super::console::Console;
+use super::console::{Console, on_one_line};
 use super::extension::Why;
 use super::handler::{REFUSED, listed};
 use super::login::Destination;
@@ -240,11 +240,6 @@ async fn answer(
             (text, 1)
         }
     }
-}
-
-/// A line break in what somebody wrote would pass for a line of the bastion's.
-fn on_one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }
 
 /// One line of the menu.

@@ -2,9 +2,9 @@
 
 use super::client::{only_forwarding, there_and_back};
 use super::journal::{connections, ended};
-use super::services::{all_of, connect, echo, greet, noise, pour, serve, sum};
+use super::services::{all_of, connect, echo, greet, pour, serve, sum};
 use super::{LISTED, bastion};
-use e2e::{Way, eventually, free_port, now};
+use e2e::{Way, eventually, free_port, noise_of, now};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
@@ -80,7 +80,7 @@ fn eight_at_once_do_not_mix() {
         let who = bastion.login(number);
         let (through, client) = only_forwarding(&bastion.ssh(who).by(way), "127.0.0.1", port);
         let each =
-            |seed: u64| thread::spawn(move || there_and_back(through, noise(2_000_000, seed)));
+            |seed: u64| thread::spawn(move || there_and_back(through, noise_of(2_000_000, seed)));
         let running: Vec<_> = (1..=8).map(each).collect();
         let mut sent: Vec<String> = running.into_iter().map(|one| one.join().unwrap()).collect();
         drop(client);

@@ -13,9 +13,9 @@ mod services;
 use client::{Going, only_forwarding, there_and_back};
 use e2e::bastion::TARGET;
 use e2e::ssh::run;
-use e2e::{Bastion, Common, Options, Ran, Way, free_port};
+use e2e::{Bastion, Common, Options, Ran, Way, free_port, noise_of};
 use journal::{connections, ended, refused};
-use services::{all_of, connect, echo, greet, http, nobody_came, noise, serve};
+use services::{all_of, connect, echo, greet, http, nobody_came, serve};
 use std::io::{Read as _, Write as _};
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
@@ -56,7 +56,7 @@ fn minus_l_carries_64_mib_each_way_and_the_journal_has_its_bytes_and_digests() {
     for (way, number) in Way::ALL.into_iter().zip([0, 1]) {
         let who = bastion.login(number);
         let (through, client) = only_forwarding(&bastion.ssh(who).by(way), "127.0.0.1", port);
-        let digest = there_and_back(through, noise(BIG, 7 + u64::from(port)));
+        let digest = there_and_back(through, noise_of(BIG, 7 + u64::from(port)));
         drop(client);
 
         let session = ended(&bastion, who);

@@ -74,17 +74,3 @@ pub(super) fn all_of(mut stream: TcpStream) -> Vec<u8> {
     }
     got
 }
-
-/// Bytes that are no text and nowhere alike.
-pub(super) fn noise(size: usize, seed: u64) -> Vec<u8> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64.wrapping_mul(seed | 1);
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
-}

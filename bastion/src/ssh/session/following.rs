@@ -4,6 +4,7 @@
 use super::Live;
 use crate::clock;
 use crate::ssh::Front;
+use crate::ssh::console::on_one_line;
 use crate::ssh::extension::{self, Until};
 use crate::ssh::more_time::Wanted;
 use crate::ssh::relay::Order;
@@ -225,11 +226,6 @@ impl Live {
         }
         noted.is_ok()
     }
-}
-
-/// A line break in what somebody wrote would pass for a line of the bastion's.
-fn on_one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }
 
 /// The warnings that a new end leaves unsaid, since it is nearer than they tell.
